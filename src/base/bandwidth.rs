@@ -1,0 +1,42 @@
+//! A limit on bytes per second, shared by parallel workers.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// A leaky bucket: callers sleep until the bytes they are about to move fit into the rate.
+#[derive(Debug)]
+pub struct Bandwidth {
+    bytes_per_second: Option<u64>,
+    next_free: Mutex<Instant>,
+}
+
+impl Bandwidth {
+    /// A limit in units of 1024 bytes per second, as Barman's `bandwidth_limit` and `--bwlimit` (rsync's unit);
+    /// zero or `None` means no limit.
+    #[must_use]
+    pub fn kib_per_second(limit: Option<u64>) -> Bandwidth {
+        let bytes_per_second = limit.filter(|kib| *kib > 0).map(|kib| kib.saturating_mul(1024));
+        Bandwidth {
+            bytes_per_second,
+            next_free: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Waits until `bytes` more may be moved.
+    #[allow(clippy::cast_precision_loss)] // sizes of one buffer
+    pub fn consume(&self, bytes: usize) {
+        let Some(rate) = self.bytes_per_second else { return };
+        let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let wait = {
+            let mut next_free = self
+                .next_free
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let now = Instant::now();
+            let start = (*next_free).max(now);
+            *next_free = start + cost;
+            start - now
+        };
+        std::thread::sleep(wait);
+    }
+}

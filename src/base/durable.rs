@@ -1,0 +1,115 @@
+//! Durable files: what these functions returned from is on disk, whatever happens next.
+//!
+//! The one rule: write a temporary name in the same directory, fsync it, rename it over the target, fsync the
+//! directory. A crash at any instruction leaves the old file or the new one, never a mixture.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{PathContext, PathError};
+
+/// The permissions Barman gives the files of its catalog (before the umask).
+pub const CATALOG_FILE_MODE: u32 = 0o666;
+
+/// Replaces `path` by `content`, atomically and durably, through `{path}.tmp`, the name Barman uses for the
+/// temporary file of a `backup.info`.
+///
+/// # Errors
+/// Any failure to write, sync or rename; the previous file is then still in place.
+pub fn write(path: &Path, content: &[u8]) -> Result<(), PathError> {
+    let temporary = sibling(path, ".tmp");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(CATALOG_FILE_MODE)
+        .open(&temporary)
+        .at("create", &temporary)?;
+    file.write_all(content).at("write", &temporary)?;
+    file.sync_all().at("sync", &temporary)?;
+    drop(file);
+    rename(&temporary, path)
+}
+
+/// Renames `from` to `to` and syncs the directories of both names. The content of `from` must be synced already.
+///
+/// # Errors
+/// The rename or a sync failed.
+pub fn rename(from: &Path, to: &Path) -> Result<(), PathError> {
+    fs::rename(from, to).at("rename to", to)?;
+    sync_parent(to)?;
+    if from.parent() != to.parent() {
+        sync_parent(from)?;
+    }
+    Ok(())
+}
+
+/// Removes a file and makes the removal durable. A file that does not exist is not an error.
+///
+/// # Errors
+/// The file exists and could not be removed, or its directory could not be synced.
+pub fn remove(path: &Path) -> Result<(), PathError> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(PathError::new("remove", path, error)),
+    }
+}
+
+/// Creates a directory with its missing parents and makes each new name durable.
+///
+/// # Errors
+/// A directory could not be created or synced.
+pub fn create_dir_all(path: &Path) -> Result<(), PathError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_dir_all(parent)?;
+    }
+    match fs::create_dir(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(PathError::new("create directory", path, error)),
+    }
+}
+
+/// Syncs the content of a file.
+///
+/// # Errors
+/// The file cannot be opened or synced.
+pub fn sync_file(path: &Path) -> Result<(), PathError> {
+    File::open(path).at("open", path)?.sync_all().at("sync", path)
+}
+
+/// Syncs a directory: the names in it are then durable.
+///
+/// # Errors
+/// The directory cannot be opened or synced.
+pub fn sync_dir(path: &Path) -> Result<(), PathError> {
+    File::open(path)
+        .at("open directory", path)?
+        .sync_all()
+        .at("sync directory", path)
+}
+
+/// Syncs the directory that holds `path`.
+///
+/// # Errors
+/// The directory cannot be opened or synced.
+pub fn sync_parent(path: &Path) -> Result<(), PathError> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+/// `{path}{suffix}`: a name beside `path` in the same directory.
+#[must_use]
+pub fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

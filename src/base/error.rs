@@ -1,0 +1,57 @@
+//! An I/O error that says what was being done, and to which path.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An operation of the file system that failed. `std::io::Error` knows neither the path nor the action.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} \"{}\": {}", path.display(), strerror(source))]
+pub struct PathError {
+    /// What was being done, as an infinitive that fits after "cannot": `open`, `write`, `rename`.
+    pub action: &'static str,
+    /// What it was being done to.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+impl PathError {
+    /// Attaches `action` and `path` to an I/O error.
+    pub fn new(action: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
+        PathError {
+            action,
+            path: path.as_ref().to_path_buf(),
+            source,
+        }
+    }
+
+    /// The kind of the underlying error.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+/// The operating system's words for an error without Rust's `(os error 2)` suffix, as Barman prints them.
+#[must_use]
+pub fn strerror(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+/// Attaches an action and a path to the error of an I/O result.
+pub trait PathContext<T> {
+    /// Turns `io::Error` into [`PathError`].
+    ///
+    /// # Errors
+    /// The same failure, with its action and path.
+    fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, PathError>;
+}
+
+impl<T> PathContext<T> for io::Result<T> {
+    fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, PathError> {
+        self.map_err(|source| PathError::new(action, path, source))
+    }
+}

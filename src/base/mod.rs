@@ -1,0 +1,16 @@
+//! The ground everything stands on: errors with paths, durable writes, locks, processes, sizes and durations.
+
+pub mod bandwidth;
+pub mod calendar;
+pub mod durable;
+pub mod duration;
+pub mod error;
+pub mod host;
+pub mod interrupt;
+pub mod json;
+pub mod lock;
+pub mod process;
+pub mod report;
+pub mod shell;
+pub mod size;
+pub mod sys;

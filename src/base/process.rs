@@ -1,0 +1,109 @@
+//! Child processes and the processes of others.
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A program could not be run.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot run \"{program}\": {source}")]
+pub struct SpawnError {
+    /// The program's name (never its arguments: they may hold secrets).
+    pub program: String,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Runs a program to its end and collects what it wrote.
+///
+/// # Errors
+/// The program could not be started.
+pub fn output(command: &mut Command) -> Result<Output, SpawnError> {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| spawn_error(command, source))
+}
+
+/// Runs a program to its end with `input` on its standard input.
+///
+/// # Errors
+/// The program could not be started or fed.
+pub fn output_with_input(command: &mut Command, input: &[u8]) -> Result<Output, SpawnError> {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| spawn_error(command, source))?;
+    let stdin = child.stdin.take();
+    // A thread feeds the program, which may answer before it has read everything.
+    let fed = std::thread::scope(|scope| {
+        let feeder = scope.spawn(move || stdin.map_or(Ok(()), |mut stdin| stdin.write_all(input)));
+        let output = child.wait_with_output();
+        // A program that stops reading early has its reasons: its exit code tells.
+        let _ = feeder.join();
+        output
+    });
+    fed.map_err(|source| spawn_error(command, source))
+}
+
+/// `sh -c {script}`, the way hook scripts and filters are run.
+#[must_use]
+pub fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script);
+    command
+}
+
+/// Starts a process that outlives this one: its own session, no standard streams.
+///
+/// # Errors
+/// The program could not be started.
+pub fn spawn_detached(command: &mut Command) -> Result<Child, SpawnError> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|source| spawn_error(command, source))
+}
+
+/// The exit code as a shell sees it: 128 + n after signal n.
+#[must_use]
+pub fn exit_code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// Whether a process with this pid exists.
+#[must_use]
+pub fn alive(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    match kill(Pid::from_raw(pid), None) {
+        Ok(()) | Err(Errno::EPERM) => true,
+        Err(_) => false,
+    }
+}
+
+/// Sends a signal to one process.
+///
+/// # Errors
+/// The process does not exist or belongs to somebody else.
+pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    let pid = i32::try_from(pid).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    kill(Pid::from_raw(pid), signal).map_err(io::Error::from)
+}
+
+fn spawn_error(command: &Command, source: io::Error) -> SpawnError {
+    SpawnError {
+        program: command.get_program().to_string_lossy().into_owned(),
+        source,
+    }
+}
