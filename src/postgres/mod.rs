@@ -2,4 +2,5 @@
 //! the client connection.
 
 pub mod lsn;
+pub mod wal_header;
 pub mod wal_name;

@@ -1,0 +1,588 @@
+//! `put-wal`: receives WAL files as a tar stream on standard input (behaviour reference §14).
+//!
+//! The stream holds files and, in a member `SHA256SUMS` or `MD5SUMS`, their checksums. Nothing is accepted unless
+//! everything is: every file is written to a hidden name and synced, all checksums are compared, and only then are the
+//! files renamed and the directory synced. The caller may report success only after [`put_wal`] has returned.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+
+use crate::base::durable;
+use crate::base::error::{PathContext, PathError};
+use crate::codec::WalCodec;
+use crate::postgres::wal_name::WalKind;
+
+use super::compare::same_content;
+use super::place::Places;
+
+/// The longest list of checksums that is read: room for a hundred thousand files.
+const LIST_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// Why nothing of the stream was accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum PutWalError {
+    /// A member is a directory, a link or something else.
+    #[error("Unsupported file type 'b'{kind}'' for file '{name}' in put-wal for server '{server}'")]
+    FileType {
+        /// The type's letter in the tar header.
+        kind: char,
+        /// The member.
+        name: String,
+        /// The server.
+        server: String,
+    },
+    /// A member's name is not that of a WAL file.
+    #[error("Unsupported filename '{name}' in put-wal for server '{server}'")]
+    Filename {
+        /// The member.
+        name: String,
+        /// The server.
+        server: String,
+    },
+    /// The list names a file that is not in the stream.
+    #[error("Checksum without corresponding file '{name}' in put-wal for server '{server}'")]
+    WithoutFile {
+        /// The file.
+        name: String,
+        /// The server.
+        server: String,
+    },
+    /// A file is not what its checksum says.
+    #[error(
+        "Bad file checksum '{found}' (should be {expected}) for file '{name}' in put-wal for server '{server}'"
+    )]
+    Checksum {
+        /// What was computed.
+        found: String,
+        /// What the list says.
+        expected: String,
+        /// The file.
+        name: String,
+        /// The server.
+        server: String,
+    },
+    /// A file that the list does not name.
+    #[error("Missing checksum for file '{name}' in put-wal for server '{server}'")]
+    WithoutChecksum {
+        /// The file.
+        name: String,
+        /// The server.
+        server: String,
+    },
+    /// A file of this name with another content was received before.
+    #[error(
+        "Duplicate Files Detected with Mismatched Checksums. File {name} already exists on server {server} as \
+         \"{}\" with another content. The incoming file has been refused: find out which cluster it comes from",
+        existing.display()
+    )]
+    Duplicate {
+        /// The file.
+        name: String,
+        /// The server.
+        server: String,
+        /// Where the other content is.
+        existing: PathBuf,
+    },
+    /// The stream is not a tar archive, or ends too early.
+    #[error("cannot read the tar stream in put-wal for server '{server}': {source}")]
+    Stream {
+        /// The server.
+        server: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The files could not be written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// A file that was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Its name.
+    pub name: String,
+    /// Its checksum, in hexadecimal.
+    pub checksum: String,
+}
+
+/// Receives the files of the tar stream `input` into the incoming directory. When it returns they are on disk.
+///
+/// # Errors
+/// Nothing was accepted, for the reason given.
+pub fn put_wal(places: &Places, codec: &WalCodec, input: impl Read) -> Result<Vec<Received>, PutWalError> {
+    let mut delivery = Delivery::new(places);
+    delivery.unpack(input)?;
+    let checksums = delivery.verify()?;
+    delivery.accept(codec)?;
+    for received in &checksums {
+        log::info!(
+            target: "barman.server",
+            "Received file '{}' with checksum '{}' by put-wal for server '{}'",
+            received.name,
+            received.checksum,
+            places.server
+        );
+    }
+    Ok(checksums)
+}
+
+/// A delivery under way. Dropping it removes the temporary files.
+struct Delivery<'a> {
+    places: &'a Places,
+    files: BTreeMap<String, Unpacked>,
+    expected: BTreeMap<String, String>,
+    md5: bool,
+}
+
+/// A file under its temporary name, synced.
+struct Unpacked {
+    temporary: PathBuf,
+    sha256: String,
+}
+
+impl<'a> Delivery<'a> {
+    fn new(places: &'a Places) -> Self {
+        Delivery {
+            places,
+            files: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            md5: false,
+        }
+    }
+
+    fn server(&self) -> String {
+        self.places.server.clone()
+    }
+
+    fn stream_error(&self, source: io::Error) -> PutWalError {
+        PutWalError::Stream {
+            server: self.server(),
+            source,
+        }
+    }
+
+    fn unpack(&mut self, input: impl Read) -> Result<(), PutWalError> {
+        let mut archive = tar::Archive::new(NotEmpty::new(input));
+        let entries = archive.entries().map_err(|source| self.stream_error(source))?;
+        for entry in entries {
+            let mut entry = entry.map_err(|source| self.stream_error(source))?;
+            self.member(&mut entry)?;
+        }
+        Ok(())
+    }
+
+    fn member<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), PutWalError> {
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let name = path.strip_prefix("./").unwrap_or(&path).to_owned();
+        let kind = entry.header().entry_type();
+        if !kind.is_file() {
+            return Err(PutWalError::FileType {
+                kind: char::from(kind.as_byte()),
+                name: name.trim_end_matches('/').to_owned(),
+                server: self.server(),
+            });
+        }
+        match name.as_str() {
+            "SHA256SUMS" => self.list(entry),
+            "MD5SUMS" => {
+                self.md5 = true;
+                self.list(entry)
+            }
+            other if WalKind::of(other).is_none() => Err(PutWalError::Filename {
+                name,
+                server: self.server(),
+            }),
+            _ => self.file(entry, name),
+        }
+    }
+
+    /// Reads a list of checksums: `{hex}`, two characters that are a blank and a blank or an asterisk, the name.
+    fn list<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), PutWalError> {
+        let mut text = String::new();
+        entry
+            .take(LIST_LIMIT)
+            .read_to_string(&mut text)
+            .map_err(|source| self.stream_error(source))?;
+        for line in text.lines() {
+            let Some((checksum, name)) = line.split_once(" *").or_else(|| line.split_once("  ")) else {
+                continue;
+            };
+            let name = name.strip_prefix("./").unwrap_or(name);
+            self.expected.insert(name.to_owned(), checksum.to_owned());
+        }
+        Ok(())
+    }
+
+    fn file<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, name: String) -> Result<(), PutWalError> {
+        let temporary = self
+            .places
+            .incoming
+            .join(format!(".{}-{name}", std::process::id()));
+        let mtime = modification_time(entry);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(durable::CATALOG_FILE_MODE)
+            .open(&temporary)
+            .at("create", &temporary)?;
+        // Known from here on, so that it is removed whatever happens.
+        let unpacked = self.files.entry(name).or_insert(Unpacked {
+            temporary: temporary.clone(),
+            sha256: String::new(),
+        });
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let count = match entry.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => {
+                    return Err(PutWalError::Stream {
+                        server: self.places.server.clone(),
+                        source,
+                    });
+                }
+            };
+            let bytes = buffer.get(..count).unwrap_or_default();
+            hash.update(bytes);
+            file.write_all(bytes).at("write", &temporary)?;
+        }
+        if let Some(mtime) = mtime {
+            file.set_modified(mtime).at("set the time of", &temporary)?;
+        }
+        file.sync_all().at("sync", &temporary)?;
+        unpacked.sha256 = hexadecimal(&hash.finalize());
+        Ok(())
+    }
+
+    /// Compares files and checksums, both ways.
+    fn verify(&self) -> Result<Vec<Received>, PutWalError> {
+        let mut received = Vec::new();
+        for (name, expected) in &self.expected {
+            let Some(file) = self.files.get(name) else {
+                return Err(PutWalError::WithoutFile {
+                    name: name.clone(),
+                    server: self.server(),
+                });
+            };
+            let found = if self.md5 {
+                md5_of(&file.temporary)?
+            } else {
+                file.sha256.clone()
+            };
+            if !found.eq_ignore_ascii_case(expected) {
+                return Err(PutWalError::Checksum {
+                    found,
+                    expected: expected.clone(),
+                    name: name.clone(),
+                    server: self.server(),
+                });
+            }
+            received.push(Received {
+                name: name.clone(),
+                checksum: found,
+            });
+        }
+        match self.files.keys().find(|name| !self.expected.contains_key(*name)) {
+            Some(name) => Err(PutWalError::WithoutChecksum {
+                name: name.clone(),
+                server: self.server(),
+            }),
+            None => Ok(received),
+        }
+    }
+
+    /// Gives the files their names. The ones that were received before are dropped when they are the same, and the whole
+    /// delivery is refused when they are not.
+    fn accept(&mut self, codec: &WalCodec) -> Result<(), PutWalError> {
+        let mut known = Vec::new();
+        for (name, file) in &self.files {
+            if self.received_before(codec, name, &file.temporary)? {
+                known.push(name.clone());
+            }
+        }
+        for (name, file) in &self.files {
+            let target = self.places.incoming.join(name);
+            if known.contains(name) {
+                continue;
+            }
+            // Not over a file that another delivery has put there since it was looked for.
+            match fs::hard_link(&file.temporary, &target) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    // Two deliveries at once, or one that cannot be compared: never replace what was acknowledged.
+                    if !self.received_before(codec, name, &file.temporary)? {
+                        return Err(PutWalError::Duplicate {
+                            name: name.clone(),
+                            server: self.server(),
+                            existing: target,
+                        });
+                    }
+                }
+                Err(error) => {
+                    log::debug!("cannot link \"{}\": {error}", target.display());
+                    fs::rename(&file.temporary, &target).at("rename to", &target)?;
+                }
+            }
+        }
+        self.remove_temporaries();
+        durable::sync_dir(&self.places.incoming)?;
+        Ok(())
+    }
+
+    /// Whether this file waits in the incoming directory already; an error when another content is there or in the
+    /// archive.
+    ///
+    /// A file that the archive holds is still let in: the archiver drops it, after it has made sure that the database of
+    /// WAL files knows it.
+    fn received_before(&self, codec: &WalCodec, name: &str, file: &Path) -> Result<bool, PutWalError> {
+        let incoming = self.places.incoming.join(name);
+        if self.same_as_existing(codec, name, file, &incoming)? {
+            // An earlier delivery may have died before it had synced what it had renamed.
+            match durable::sync_file(&incoming) {
+                Ok(()) => {
+                    durable::sync_parent(&incoming)?;
+                    return Ok(true);
+                }
+                // Archived between the two looks.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(archived) = self.places.archived(name) {
+            self.same_as_existing(codec, name, file, &archived)?;
+        }
+        Ok(false)
+    }
+
+    /// Whether `existing` is there and has the content of `file`; an error when it has another content.
+    fn same_as_existing(
+        &self,
+        codec: &WalCodec,
+        name: &str,
+        file: &Path,
+        existing: &Path,
+    ) -> Result<bool, PutWalError> {
+        if !existing.exists() {
+            return Ok(false);
+        }
+        match same_content(codec, file, existing) {
+            Ok(true) => Ok(true),
+            Ok(false) => Err(PutWalError::Duplicate {
+                name: name.to_owned(),
+                server: self.server(),
+                existing: existing.to_path_buf(),
+            }),
+            Err(error) => {
+                // Encrypted without a passphrase, damaged, or gone meanwhile: the archiver keeps both.
+                log::warn!(target: "barman.server", "cannot compare {name} with \"{}\": {error}", existing.display());
+                Ok(false)
+            }
+        }
+    }
+
+    fn remove_temporaries(&mut self) {
+        for file in std::mem::take(&mut self.files).into_values() {
+            match fs::remove_file(&file.temporary) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    log::warn!("cannot remove \"{}\": {error}", file.temporary.display());
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Delivery<'_> {
+    fn drop(&mut self) {
+        self.remove_temporaries();
+    }
+}
+
+/// The time in the header, with the fraction of a PAX record if there is one.
+fn modification_time<R: Read>(entry: &mut tar::Entry<'_, R>) -> Option<SystemTime> {
+    let precise = entry.pax_extensions().ok().flatten().and_then(|records| {
+        records
+            .flatten()
+            .find(|record| record.key_bytes() == b"mtime")
+            .and_then(|record| record.value().ok()?.parse::<f64>().ok())
+    });
+    let seconds = match precise {
+        Some(seconds) if seconds.is_finite() && (0.0..1e11).contains(&seconds) => {
+            Duration::from_secs_f64(seconds)
+        }
+        _ => Duration::from_secs(entry.header().mtime().ok()?),
+    };
+    SystemTime::UNIX_EPOCH.checked_add(seconds)
+}
+
+fn md5_of(path: &Path) -> Result<String, PathError> {
+    let mut file = File::open(path).at("open", path)?;
+    let mut hash = md5::Md5::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = file.read(&mut buffer).at("read", path)?;
+        if count == 0 {
+            return Ok(hexadecimal(&hash.finalize()));
+        }
+        hash.update(buffer.get(..count).unwrap_or_default());
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// A reader that treats an empty stream as an error: a client that died before it sent anything has sent nothing that
+/// could be acknowledged.
+struct NotEmpty<R> {
+    inner: R,
+    seen: bool,
+}
+
+impl<R> NotEmpty<R> {
+    fn new(inner: R) -> Self {
+        NotEmpty { inner, seen: false }
+    }
+}
+
+impl<R: Read> Read for NotEmpty<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        if count == 0 && !self.seen && !buffer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "empty file"));
+        }
+        self.seen |= count > 0;
+        Ok(count)
+    }
+}
+
+/// The last part of a path, as text.
+pub(super) fn base_name(path: &Path) -> String {
+    String::from_utf8_lossy(path.file_name().map(OsStrExt::as_bytes).unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::archive::sandbox::{Sandbox, segment};
+    use crate::codec::encode::Encoder;
+    use crate::codec::{Compression, Level};
+
+    const NAME: &str = "000000010000000000000001";
+
+    fn stream(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, content) in members {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o600);
+            header.set_mtime(1_795_208_667);
+            tar.append_data(&mut header, name, *content).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    fn delivery(name: &str, content: &[u8]) -> Vec<u8> {
+        let list = format!("{} *{name}\n", hexadecimal(&Sha256::digest(content)));
+        stream(&[(name, content), ("SHA256SUMS", list.as_bytes())])
+    }
+
+    fn put(sandbox: &Sandbox, bytes: &[u8]) -> Result<Vec<Received>, PutWalError> {
+        put_wal(&sandbox.places(), &WalCodec::default(), bytes)
+    }
+
+    #[test]
+    fn a_delivery_is_accepted_with_its_time() {
+        let sandbox = Sandbox::new();
+        let content = segment(NAME, 1);
+        put(&sandbox, &delivery(NAME, &content)).unwrap();
+        assert_eq!(sandbox.list("incoming"), [NAME]);
+        let path = sandbox.root.join("incoming").join(NAME);
+        assert_eq!(fs::read(&path).unwrap(), content);
+        let mtime = fs::metadata(&path).unwrap().modified().unwrap();
+        assert_eq!(mtime, SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_208_667));
+        // Again, and compressed this time: it is the same WAL.
+        put(&sandbox, &delivery(NAME, &content)).unwrap();
+        let mut encoder = Encoder::new(Vec::new(), Compression::Gzip, Level::Low)
+            .unwrap()
+            .unwrap();
+        encoder.write_all(&content).unwrap();
+        put(&sandbox, &delivery(NAME, &encoder.finish().unwrap())).unwrap();
+        assert_eq!(sandbox.list("incoming"), [NAME]);
+        assert_eq!(fs::read(&path).unwrap(), content);
+    }
+
+    #[test]
+    fn another_content_is_refused_whether_it_waits_or_is_archived() {
+        let sandbox = Sandbox::new();
+        put(&sandbox, &delivery(NAME, &segment(NAME, 1))).unwrap();
+        let error = put(&sandbox, &delivery(NAME, &segment(NAME, 2))).unwrap_err();
+        assert!(matches!(error, PutWalError::Duplicate { .. }), "{error}");
+        let archived = sandbox.places().archived(NAME).unwrap();
+        fs::create_dir_all(archived.parent().unwrap()).unwrap();
+        fs::rename(sandbox.root.join("incoming").join(NAME), archived).unwrap();
+        assert!(put(&sandbox, &delivery(NAME, &segment(NAME, 2))).is_err());
+        assert_eq!(sandbox.list("incoming"), [""; 0]);
+        // The same content is let in: the archiver makes sure that it is recorded.
+        put(&sandbox, &delivery(NAME, &segment(NAME, 1))).unwrap();
+        assert_eq!(sandbox.list("incoming"), [NAME]);
+    }
+
+    #[test]
+    fn nothing_of_a_bad_delivery_is_kept() {
+        let sandbox = Sandbox::new();
+        let content = segment(NAME, 1);
+        let good = delivery(NAME, &content);
+        let bad: [(&str, Vec<u8>); 8] = [
+            ("empty", Vec::new()),
+            ("garbage", b"hello".to_vec()),
+            ("truncated", good[..good.len() / 2].to_vec()),
+            ("no list", stream(&[(NAME, &content)])),
+            (
+                "no file",
+                stream(&[("SHA256SUMS", b"ab *000000010000000000000001\n")]),
+            ),
+            (
+                "wrong sum",
+                stream(&[
+                    (NAME, &content),
+                    ("SHA256SUMS", b"ab *000000010000000000000001\n"),
+                ]),
+            ),
+            ("not a WAL name", delivery("passwd", b"x")),
+            ("a path", delivery("d/000000010000000000000001", b"x")),
+        ];
+        for (what, bytes) in bad {
+            assert!(put(&sandbox, &bytes).is_err(), "{what}");
+            assert_eq!(sandbox.list("incoming"), [""; 0], "{what}");
+        }
+    }
+
+    #[test]
+    fn md5_lists_of_old_clients_are_understood() {
+        let sandbox = Sandbox::new();
+        let content = b"history";
+        let list = format!("{}  00000002.history\n", hexadecimal(&md5::Md5::digest(content)));
+        let bytes = stream(&[("./00000002.history", content), ("MD5SUMS", list.as_bytes())]);
+        put(&sandbox, &bytes).unwrap();
+        assert_eq!(sandbox.list("incoming"), ["00000002.history"]);
+    }
+}
