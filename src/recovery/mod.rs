@@ -4,4 +4,8 @@
 //! where each tablespace goes, what is written into the configuration) and one step acts
 //! (*apply*: copy, relocate, rewrite, deliver WAL). Nothing is written before the plan is complete,
 //! so a recovery that cannot succeed is refused with the destination untouched.
+pub mod archived;
+pub mod settings;
 pub mod target_time;
+pub mod timelines;
+pub mod wal_selection;

@@ -152,11 +152,7 @@ impl<'text> Reader<'text> {
 
     /// Takes the leading digits.
     fn digits(&mut self) -> &'text str {
-        let length = self
-            .rest
-            .bytes()
-            .take_while(u8::is_ascii_digit)
-            .count();
+        let length = self.rest.bytes().take_while(u8::is_ascii_digit).count();
         let (digits, rest) = self.rest.split_at(length);
         self.rest = rest;
         digits
@@ -237,7 +233,11 @@ impl<'text> Reader<'text> {
             return Err(TargetTimeError::Incomplete);
         }
         self.set_year(year)?;
-        let (month, day) = if value(first)? > 12 { (second, first) } else { (first, second) };
+        let (month, day) = if value(first)? > 12 {
+            (second, first)
+        } else {
+            (first, second)
+        };
         self.set_month(value(month)?)?;
         self.set_day(day)
     }
@@ -293,7 +293,11 @@ impl<'text> Reader<'text> {
 
     fn two_digits(&mut self) -> Result<u32, TargetTimeError> {
         let digits = self.digits();
-        if digits.len() == 2 { value(digits) } else { Err(self.unknown()) }
+        if digits.len() == 2 {
+            value(digits)
+        } else {
+            Err(self.unknown())
+        }
     }
 
     /// A fraction of a second in microseconds, further digits cut off (as dateutil does).
@@ -343,11 +347,7 @@ impl<'text> Reader<'text> {
 
     /// A month, a weekday, a zone, or a word between them.
     fn word(&mut self) -> Result<(), TargetTimeError> {
-        let length = self
-            .rest
-            .bytes()
-            .take_while(u8::is_ascii_alphabetic)
-            .count();
+        let length = self.rest.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (word, rest) = self.rest.split_at(length);
         self.rest = rest;
         let lower = word.to_ascii_lowercase();
@@ -440,7 +440,9 @@ fn month_number(word: &str) -> Option<u32> {
     ];
     (1..)
         .zip(NAMES)
-        .find(|(_, name)| *name == word || name.get(..3) == Some(word) || (word == "sept" && *name == "september"))
+        .find(|(_, name)| {
+            *name == word || name.get(..3) == Some(word) || (word == "sept" && *name == "september")
+        })
         .map(|(number, _)| number)
 }
 
@@ -473,10 +475,16 @@ mod tests {
     fn forms_with_a_zone() {
         for (text, expected) in [
             ("2026-11-20 21:30:45+00", "2026-11-20 21:30:45+00:00"),
-            ("2026-11-20 21:30:45.123456+05:30", "2026-11-20 21:30:45.123456+05:30"),
+            (
+                "2026-11-20 21:30:45.123456+05:30",
+                "2026-11-20 21:30:45.123456+05:30",
+            ),
             ("2026-11-20T21:30:45Z", "2026-11-20 21:30:45+00:00"),
             ("2026-11-20T21:30:45,5-0330", "2026-11-20 21:30:45.500000-03:30"),
-            ("2026-11-20 21:30:45.1234567899Z", "2026-11-20 21:30:45.123456+00:00"),
+            (
+                "2026-11-20 21:30:45.1234567899Z",
+                "2026-11-20 21:30:45.123456+00:00",
+            ),
             ("20261120T213045Z", "2026-11-20 21:30:45+00:00"),
             ("20261120 213045 UTC", "2026-11-20 21:30:45+00:00"),
             ("20261120213045Z", "2026-11-20 21:30:45+00:00"),
@@ -500,34 +508,90 @@ mod tests {
 
     #[test]
     fn without_a_zone_the_time_is_local() {
-        for text in ["2026-11-20", "2026-11-20 00:00", "Fri Nov 20 00:00:00 2026", "20261120"] {
+        for text in [
+            "2026-11-20",
+            "2026-11-20 00:00",
+            "Fri Nov 20 00:00:00 2026",
+            "20261120",
+        ] {
             let target = parse(text).unwrap();
             assert!(target.zone_assumed, "{text}");
-            assert_eq!(target.time.naive_local().to_string(), "2026-11-20 00:00:00", "{text}");
+            assert_eq!(
+                target.time.naive_local().to_string(),
+                "2026-11-20 00:00:00",
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_could_mean_something_else_is_refused() {
-        for text in ["garbage", "", "  ", "infinity", "now", "yesterday", "2026-W47-5", "1 2 3 4", "2026-11-20 21", "++", "é"] {
+        for text in [
+            "garbage",
+            "",
+            "  ",
+            "infinity",
+            "now",
+            "yesterday",
+            "2026-W47-5",
+            "1 2 3 4",
+            "2026-11-20 21",
+            "++",
+            "é",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         for text in ["10:30", "2026", "Nov 20", "20 Nov 26 10:00", "1/2/26"] {
-            assert!(matches!(parse(text), Err(TargetTimeError::Incomplete | TargetTimeError::Repeated(_))), "{text}");
+            assert!(
+                matches!(
+                    parse(text),
+                    Err(TargetTimeError::Incomplete | TargetTimeError::Repeated(_))
+                ),
+                "{text}"
+            );
         }
-        for text in ["2026-02-30", "2026-11-20 24:00:00", "2026-11-20 10:60", "2026-11-20 13:00 pm", "2026-11-20 10:00+99"] {
+        for text in [
+            "2026-02-30",
+            "2026-11-20 24:00:00",
+            "2026-11-20 10:60",
+            "2026-11-20 13:00 pm",
+            "2026-11-20 10:00+99",
+        ] {
             assert_eq!(parse(text), Err(TargetTimeError::OutOfRange), "{text}");
         }
         for text in ["2026-11-20 10:00 CET", "2026-11-20 10:00 UTC+3"] {
             assert!(matches!(parse(text), Err(TargetTimeError::Zone(_))), "{text}");
         }
-        assert!(matches!(parse("Mon Nov 20 10:00:00 2026"), Err(TargetTimeError::Weekday(_))));
-        assert!(matches!(parse("2026-11-20 2026-11-21"), Err(TargetTimeError::Repeated(_))));
+        assert!(matches!(
+            parse("Mon Nov 20 10:00:00 2026"),
+            Err(TargetTimeError::Weekday(_))
+        ));
+        assert!(matches!(
+            parse("2026-11-20 2026-11-21"),
+            Err(TargetTimeError::Repeated(_))
+        ));
     }
 
     #[test]
     fn garbage_never_panics() {
-        let pieces = ["2026", "-", "11", ":", "T", "Z", "+", ".", ",", "/", "pm", "Nov", "Fri", " ", "00", "123456789012345"];
+        let pieces = [
+            "2026",
+            "-",
+            "11",
+            ":",
+            "T",
+            "Z",
+            "+",
+            ".",
+            ",",
+            "/",
+            "pm",
+            "Nov",
+            "Fri",
+            " ",
+            "00",
+            "123456789012345",
+        ];
         for first in pieces {
             for second in pieces {
                 for third in pieces {

@@ -1,0 +1,268 @@
+//! The way from a backup's timeline to the timeline that recovery is to reach.
+//!
+//! Each archived `{timeline}.history` lists the ancestors of that timeline with the position at which it left each.
+//! From these the segments that recovery reads are known exactly: an ancestor's up to the switch, the child's from
+//! the segment that holds the switch (PostgreSQL copies the ancestor's part of that segment into the child's).
+//! Facts: PostgreSQL's `timeline.c` and `xlogrecovery.c`.
+
+use std::collections::BTreeMap;
+
+use crate::postgres::lsn::Lsn;
+use crate::postgres::wal_name::{SegmentName, Timeline};
+
+/// A history file larger than this is not one.
+pub const LARGEST_HISTORY: u64 = 1024 * 1024;
+
+/// One ancestor: the timeline, and the position up to which its WAL counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ancestor {
+    /// The ancestor.
+    pub timeline: Timeline,
+    /// Where the next timeline left it.
+    pub switch: Lsn,
+}
+
+/// The ancestors that a history file names, oldest first. Lines that PostgreSQL would refuse are an error.
+///
+/// # Errors
+/// The 1-based number of the line that is not understood.
+pub fn parse_history(content: &[u8]) -> Result<Vec<Ancestor>, usize> {
+    let mut ancestors: Vec<Ancestor> = Vec::new();
+    for (index, line) in String::from_utf8_lossy(content).lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let mut words = line.split_whitespace();
+        let ancestor = words
+            .next()
+            .and_then(|word| word.parse().ok())
+            .zip(words.next().and_then(|word| word.parse().ok()))
+            .map(|(timeline, switch)| Ancestor { timeline, switch })
+            .ok_or(index + 1)?;
+        if ancestors
+            .last()
+            .is_some_and(|previous| previous.timeline >= ancestor.timeline)
+        {
+            return Err(index + 1);
+        }
+        ancestors.push(ancestor);
+    }
+    Ok(ancestors)
+}
+
+/// The histories in an archive, by timeline.
+pub type Histories = BTreeMap<Timeline, Vec<Ancestor>>;
+
+/// The newest timeline that PostgreSQL finds for `latest` from `start`: it looks for one history after the other and
+/// stops at the first that is missing.
+#[must_use]
+pub fn latest(histories: &Histories, start: Timeline) -> Timeline {
+    let mut newest = start;
+    while let Some(next) = newest.checked_add(1).filter(|next| histories.contains_key(next)) {
+        newest = next;
+    }
+    newest
+}
+
+/// A stretch of one timeline on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// The timeline.
+    pub timeline: Timeline,
+    /// Where the stretch begins.
+    pub begin: Lsn,
+    /// Where the next timeline takes over; `None` on the last one.
+    pub end: Option<Lsn>,
+}
+
+/// The stretches from a backup to its target timeline, in order; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path(Vec<Stretch>);
+
+/// A timeline cannot be reached from a backup.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Its history is not in the archive.
+    #[error("the archive has no history file of timeline {0} ({0:08X}.history)")]
+    NoHistory(Timeline),
+    /// It does not descend from the timeline of the backup.
+    #[error("timeline {target} does not descend from timeline {backup}, on which the backup was taken")]
+    NotADescendant {
+        /// The timeline of the backup.
+        backup: Timeline,
+        /// The timeline asked for.
+        target: Timeline,
+    },
+    /// It left the timeline of the backup before the backup ended.
+    #[error("timeline {target} left timeline {backup} at {switch}, before the backup ended at {end}")]
+    LeftTooEarly {
+        /// The timeline of the backup.
+        backup: Timeline,
+        /// The timeline asked for.
+        target: Timeline,
+        /// Where the way forks.
+        switch: Lsn,
+        /// Where the backup ended.
+        end: Lsn,
+    },
+}
+
+impl Path {
+    /// The way from a backup that begins and ends at `begin` and `end` on timeline `from`, to timeline `target`.
+    ///
+    /// # Errors
+    /// PostgreSQL would refuse to go there: see [`PathError`].
+    pub fn new(
+        histories: &Histories,
+        from: Timeline,
+        begin: Lsn,
+        end: Lsn,
+        target: Timeline,
+    ) -> Result<Path, PathError> {
+        let mut path = vec![Stretch {
+            timeline: from,
+            begin,
+            end: None,
+        }];
+        if target == from {
+            return Ok(Path(path));
+        }
+        let ancestors = histories.get(&target).ok_or(PathError::NoHistory(target))?;
+        let position = ancestors
+            .iter()
+            .position(|ancestor| ancestor.timeline == from)
+            .ok_or(PathError::NotADescendant { backup: from, target })?;
+        let on_the_way = ancestors.get(position..).unwrap_or_default();
+        for (index, ancestor) in on_the_way.iter().enumerate() {
+            if ancestor.switch < end && index == 0 {
+                return Err(PathError::LeftTooEarly {
+                    backup: from,
+                    target,
+                    switch: ancestor.switch,
+                    end,
+                });
+            }
+            if let Some(last) = path.last_mut() {
+                last.end = Some(ancestor.switch);
+            }
+            path.push(Stretch {
+                timeline: on_the_way.get(index + 1).map_or(target, |next| next.timeline),
+                begin: ancestor.switch,
+                end: None,
+            });
+        }
+        Ok(Path(path))
+    }
+
+    /// The stretches, in order.
+    #[must_use]
+    pub fn stretches(&self) -> &[Stretch] {
+        &self.0
+    }
+
+    /// The timeline the way ends on.
+    #[must_use]
+    pub fn target(&self) -> Timeline {
+        self.0.last().map_or(1, |stretch| stretch.timeline)
+    }
+
+    /// The timelines whose segment number `number` PostgreSQL can use, the one it tries first in front.
+    pub fn candidates(&self, number: u64, segment_size: u64) -> impl Iterator<Item = Timeline> + '_ {
+        let size = segment_size.max(1);
+        self.0
+            .iter()
+            .rev()
+            .filter(move |stretch| {
+                // A stretch that ends exactly at the start of a segment does not need that segment.
+                stretch.begin.0 / size <= number
+                    && stretch.end.is_none_or(|end| number < end.0.div_ceil(size))
+            })
+            .map(|stretch| stretch.timeline)
+    }
+
+    /// Whether `name` is a segment on the way.
+    #[must_use]
+    pub fn includes(&self, name: SegmentName, segment_size: u64) -> bool {
+        let number = name.start(segment_size).0 / segment_size.max(1);
+        self.candidates(number, segment_size)
+            .any(|timeline| timeline == name.timeline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn histories() -> Histories {
+        let mut histories = Histories::new();
+        histories.insert(
+            2,
+            parse_history(b"1\t0/1A9D000\tno recovery target specified\n").unwrap(),
+        );
+        histories.insert(
+            3,
+            parse_history(b"1\t0/1A9D000\tx\n\n# c\n2\t0/2000000\tbefore 2026-11-20\n").unwrap(),
+        );
+        histories.insert(4, parse_history(b"1\t0/1200000\tx\n").unwrap());
+        histories
+    }
+
+    #[test]
+    fn history_files() {
+        assert_eq!(
+            parse_history(b"1\t0/1A9D000\tno recovery target\n").unwrap(),
+            [Ancestor {
+                timeline: 1,
+                switch: Lsn(0x1A9_D000)
+            }]
+        );
+        assert_eq!(parse_history(b"junk\n"), Err(1));
+        assert_eq!(parse_history(b"2\t0/1\tx\n1\t0/2\tx\n"), Err(2));
+        assert_eq!(parse_history(b"").unwrap(), []);
+    }
+
+    #[test]
+    fn latest_stops_at_the_first_missing_history() {
+        let mut histories = histories();
+        assert_eq!(latest(&histories, 1), 4);
+        histories.remove(&3);
+        assert_eq!(latest(&histories, 1), 2);
+        assert_eq!(latest(&Histories::new(), 7), 7);
+    }
+
+    #[test]
+    fn segments_on_the_way() {
+        let path = Path::new(&histories(), 1, Lsn(0xF0_0028), Lsn(0xF0_0138), 3).unwrap();
+        let candidates = |number| path.candidates(number, MIB).collect::<Vec<_>>();
+        assert_eq!(candidates(0x0E), [] as [u32; 0]);
+        assert_eq!(candidates(0x0F), [1]);
+        assert_eq!(candidates(0x19), [1]);
+        assert_eq!(candidates(0x1A), [2, 1]);
+        assert_eq!(candidates(0x1F), [2]);
+        // The switch at 0/2000000 is the first byte of segment 0x20.
+        assert_eq!(candidates(0x20), [3]);
+        assert!(path.includes(SegmentName::parse("00000002000000000000001B").unwrap(), MIB));
+        assert!(!path.includes(SegmentName::parse("00000001000000000000001B").unwrap(), MIB));
+        assert_eq!(path.target(), 3);
+    }
+
+    #[test]
+    fn what_postgresql_would_refuse() {
+        let new = |from, end, target| Path::new(&histories(), from, Lsn(0), Lsn(end), target);
+        assert_eq!(new(1, 0, 9), Err(PathError::NoHistory(9)));
+        assert_eq!(
+            new(2, 0, 4),
+            Err(PathError::NotADescendant { backup: 2, target: 4 })
+        );
+        assert!(matches!(
+            new(1, 0x1A9_D001, 2),
+            Err(PathError::LeftTooEarly { .. })
+        ));
+        assert!(new(1, 0x1A9_D000, 2).is_ok());
+        assert!(new(5, 0, 5).is_ok());
+    }
+}
