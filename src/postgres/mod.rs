@@ -1,6 +1,13 @@
 //! What PostgreSQL is on disk and on the wire: positions in the WAL, names of its files, pages, labels, manifests, and
 //! the client connection.
 
+pub mod client;
+pub mod conninfo;
+pub mod facts;
+pub mod libpq;
 pub mod lsn;
 pub mod wal_header;
+pub mod shown;
+pub mod streaming;
+pub mod version;
 pub mod wal_name;
