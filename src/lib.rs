@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cli → check, cron → backup, recovery, archive → catalog, hooks
-//!     → agent → copy → transport → config → codec → postgres → base
+//!     → copy → agent → transport → config → codec → postgres → base
 //! ```
 //!
 //! `output` renders the reports that the domain returns; it is the only code that prints.

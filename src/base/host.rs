@@ -41,3 +41,15 @@ pub fn user() -> Option<String> {
         .flatten()
         .map(|user| user.name)
 }
+
+/// Whether the processor has AES instructions.
+#[must_use]
+pub fn has_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let present = std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    let present = std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let present = false;
+    present
+}

@@ -1,1 +1,118 @@
-//! Placeholder: replaced by the first commit of this layer.
+//! The copy engine: moves the files of a cluster between a host and this one, and proves that they arrived.
+//!
+//! * [`pull`] takes a base backup: it lists the source through the agent, compares with the previous backup by Barman's
+//!   rules, takes what did not change by hard link or local copy, and rebuilds what changed from the previous backup's
+//!   file and the changed pages.
+//! * [`prepare_push`] and [`PreparedPush::apply`] restore one: the first computes everything that would be done (deletions
+//!   included) and the second does exactly that.
+//!
+//! The engine knows neither configuration nor catalog: everything it needs is in the plan. Where the agent cannot run on
+//! the other host, the same plan is carried out by `rsync` on both ends.
+
+mod plan;
+mod report;
+
+pub use crate::agent::filter::{Filter, Rule};
+pub use plan::{Checksum, CopyItem, CopyPlan, ItemContent, PageChecks, PushItem, PushPlan, Retries, Reuse};
+pub use report::{CopyReport, CorruptBlock, ItemReport, ManifestEntry, Method};
+
+use crate::base::report::Reporter;
+use crate::transport::Remote;
+
+/// A copy that could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The connection to the other host failed for good.
+    #[error(transparent)]
+    Transport(#[from] crate::transport::TransportError),
+    /// The other host could not do something: the message names the path.
+    #[error("{host}: {message}")]
+    Remote {
+        /// The other host, as its ssh command.
+        host: String,
+        /// What failed there.
+        message: String,
+    },
+    /// A file of this host could not be read or written.
+    #[error(transparent)]
+    Path(#[from] crate::base::error::PathError),
+    /// A file arrived different from what was read at the source.
+    #[error("\"{}\" is not what was read at the source (hash mismatch)", path.display())]
+    Mismatch {
+        /// The file as written.
+        path: std::path::PathBuf,
+    },
+    /// rsync failed.
+    #[error("rsync failed with return code {code} for {item}: {stderr}")]
+    Rsync {
+        /// The item that was being copied.
+        item: String,
+        /// rsync's exit code.
+        code: i32,
+        /// What rsync said.
+        stderr: String,
+    },
+    /// The work was asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] crate::base::interrupt::Interrupted),
+}
+
+/// Takes the files of `plan` from `source` (the host of the cluster; [`Remote::local`] for `local-rsync`) into the backup.
+///
+/// All items are copied in parallel; items of [`ItemContent::Control`] follow when everything else has arrived. When this
+/// returns `Ok`, every file and directory of the backup is on disk.
+///
+/// # Errors
+/// What could not be read, written, verified or reached; files already complete stay in place.
+pub fn pull(plan: &CopyPlan, source: &Remote, reporter: &dyn Reporter) -> Result<CopyReport, CopyError> {
+    let _ = (plan, source, reporter);
+    Err(CopyError::Remote {
+        host: source.describe(),
+        message: "the copy engine is not complete yet".to_owned(),
+    })
+}
+
+/// What a restore would do, computed and not yet done.
+#[derive(Debug)]
+pub struct PreparedPush<'a> {
+    /// Files and directories of the destination that would be removed (delta restore only), absolute, in order.
+    pub deletions: Vec<std::path::PathBuf>,
+    /// Files to look at.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The agent's refusal, when rsync is used instead.
+    pub fallback_reason: Option<String>,
+    plan: &'a PushPlan,
+    destination: &'a Remote,
+}
+
+/// Computes what restoring `plan` onto `destination` would do, without changing anything.
+///
+/// # Errors
+/// The source or the destination cannot be listed.
+pub fn prepare_push<'a>(
+    plan: &'a PushPlan,
+    destination: &'a Remote,
+    reporter: &dyn Reporter,
+) -> Result<PreparedPush<'a>, CopyError> {
+    let _ = (reporter, plan);
+    Err(CopyError::Remote {
+        host: destination.describe(),
+        message: "the copy engine is not complete yet".to_owned(),
+    })
+}
+
+impl PreparedPush<'_> {
+    /// Does what was prepared. When this returns `Ok`, everything is on disk at the destination.
+    ///
+    /// # Errors
+    /// What could not be read, written, verified or reached.
+    pub fn apply(self, reporter: &dyn Reporter) -> Result<CopyReport, CopyError> {
+        let _ = (self.plan, self.destination, reporter);
+        Err(CopyError::Remote {
+            host: self.destination.describe(),
+            message: "the copy engine is not complete yet".to_owned(),
+        })
+    }
+}

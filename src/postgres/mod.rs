@@ -10,4 +10,5 @@ pub mod wal_header;
 pub mod shown;
 pub mod streaming;
 pub mod version;
+pub mod manifest;
 pub mod wal_name;

@@ -1,0 +1,129 @@
+//! What to copy: the plans of a backup and of a restore.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::agent::filter::Filter;
+use crate::postgres::lsn::Lsn;
+
+/// A base backup to take.
+#[derive(Debug, Clone)]
+pub struct CopyPlan {
+    /// What to copy, in Barman's order: tablespaces, PGDATA, `pg_control`, configuration files.
+    pub items: Vec<CopyItem>,
+    /// What to do with files that the previous backup has unchanged.
+    pub reuse: Reuse,
+    /// Begin time of the previous backup: files older than this and equal in size and time are unchanged; younger ones
+    /// could have changed unseen, and are compared by content. `None`: everything is compared by content.
+    pub safe_horizon: Option<SystemTime>,
+    /// Parallel workers, each with a connection of its own (at least 1).
+    pub jobs: usize,
+    /// At most this many bytes × 1024 per second over all workers; `None` or zero for no limit.
+    pub bandwidth_kib: Option<u64>,
+    /// Compress on the wire (`network_compression`).
+    pub compress: bool,
+    /// Verify page checksums while reading; `None` when the cluster has none.
+    pub page_checks: Option<PageChecks>,
+    /// Compute these checksums for the manifest, of the items whose content is [`ItemContent::Pgdata`],
+    /// [`ItemContent::Control`] and [`ItemContent::Config`].
+    pub manifest: Option<Checksum>,
+    /// The manifest of the previous backup, to take over checksums of unchanged files without reading them; they are
+    /// read when there is none.
+    pub previous_manifest: Option<PathBuf>,
+    /// How often to reconnect after a lost connection.
+    pub retries: Retries,
+}
+
+/// One directory or file to copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyItem {
+    /// The key of `copy_stats`: `pgdata`, `pg_control`, `config_file`, or a tablespace's name.
+    pub label: String,
+    /// What it is, which decides how it is treated.
+    pub content: ItemContent,
+    /// Absolute path on the source host: a directory for `Tablespace` and `Pgdata`, else a file.
+    pub source: PathBuf,
+    /// Where it goes: the directory itself, or for files the whole file name.
+    pub destination: PathBuf,
+    /// The same directory or file in the previous backup; `None` when it is new or nothing is reused.
+    pub reference: Option<PathBuf>,
+    /// What to leave out, in rsync's pattern language.
+    pub filter: Filter,
+}
+
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemContent {
+    /// The directory of a tablespace.
+    Tablespace,
+    /// The data directory.
+    Pgdata,
+    /// `global/pg_control`, copied when everything else is done.
+    Control,
+    /// A configuration file outside PGDATA; an optional one may be missing.
+    Config {
+        /// Whether its absence is fine (`ident_file`).
+        optional: bool,
+    },
+}
+
+/// How unchanged files are taken from the previous backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reuse {
+    /// Not at all: everything is read at the source.
+    #[default]
+    Off,
+    /// A hard link to the previous backup's file.
+    Link,
+    /// A copy of the previous backup's file (sharing its blocks where the file system can).
+    Copy,
+}
+
+/// How page checksums are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageChecks {
+    /// Where the backup started: pages with a later LSN are being changed, and WAL replay makes them right.
+    pub start: Lsn,
+}
+
+/// How often a lost connection is made again (`basebackup_retry_times`, `basebackup_retry_sleep`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retries {
+    /// Attempts after the first one.
+    pub times: u32,
+    /// Pause before each.
+    pub sleep: Duration,
+}
+
+pub use crate::postgres::manifest::Checksum;
+
+/// A restore to perform.
+#[derive(Debug, Clone)]
+pub struct PushPlan {
+    /// What to copy: tablespaces, then PGDATA.
+    pub items: Vec<PushItem>,
+    /// `--delta-restore`: keep what the destination already has right, rewrite what differs, remove what does not belong.
+    /// Without it the destinations are expected to be empty or absent, and nothing is ever removed.
+    pub delta: bool,
+    /// Parallel workers (at least 1).
+    pub jobs: usize,
+    /// As in [`CopyPlan::bandwidth_kib`].
+    pub bandwidth_kib: Option<u64>,
+    /// As in [`CopyPlan::compress`].
+    pub compress: bool,
+    /// As in [`CopyPlan::retries`].
+    pub retries: Retries,
+}
+
+/// One directory to restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushItem {
+    /// The name used in messages: `pgdata` or a tablespace's name.
+    pub label: String,
+    /// A directory of the backup, on this host.
+    pub source: PathBuf,
+    /// Absolute path on the destination host; created with mode 700 when missing.
+    pub destination: PathBuf,
+    /// What not to copy. At the destination, excluded files go in a delta restore, protected ones stay.
+    pub filter: Filter,
+}

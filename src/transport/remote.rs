@@ -1,0 +1,206 @@
+//! A place where commands run: this host, or another one behind the user's `ssh_command`.
+
+use std::process::Child;
+use std::sync::Mutex;
+
+use super::TransportError;
+use super::direct;
+use super::master::{Master, RemoteProcess};
+use crate::base::shell;
+
+/// What Barman adds to the `ssh_command` of a server (and not to `--remote-ssh-command`).
+const BATCH_OPTIONS: [&str; 4] = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"];
+
+/// How an ssh command is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SshOptions {
+    /// Add `-o BatchMode=yes -o StrictHostKeyChecking=no`, as Barman does for the `ssh_command` of a server. It does not
+    /// for the `--remote-ssh-command` of a restore.
+    pub batch: bool,
+    /// Prefer AES-GCM ciphers when this host has AES instructions and the user chose no cipher.
+    pub prefer_aes_gcm: bool,
+}
+
+impl SshOptions {
+    /// For the `ssh_command` of a server.
+    pub const SERVER: SshOptions = SshOptions {
+        batch: true,
+        prefer_aes_gcm: true,
+    };
+    /// For the `--remote-ssh-command` of a restore.
+    pub const RESTORE: SshOptions = SshOptions {
+        batch: false,
+        prefer_aes_gcm: true,
+    };
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOutput {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error, including ssh's own messages.
+    pub stderr: Vec<u8>,
+    /// The exit code; 255 when ssh could not connect.
+    pub code: i32,
+}
+
+/// A place where commands run.
+#[derive(Debug)]
+pub struct Remote {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Local,
+    Ssh {
+        words: Vec<String>,
+        options: SshOptions,
+        /// Started on first use; `None` inside when the program is not OpenSSH.
+        master: Mutex<Option<Option<Master>>>,
+    },
+}
+
+/// The standard streams of a running command, for blocking threads.
+#[derive(Debug)]
+pub struct Channel {
+    /// The command's standard input.
+    pub input: std::io::PipeWriter,
+    /// The command's standard output.
+    pub output: std::io::PipeReader,
+    /// The command's standard error.
+    pub errors: std::io::PipeReader,
+    pub(super) process: RunningCommand,
+}
+
+/// The command behind a [`Channel`].
+#[derive(Debug)]
+pub(super) enum RunningCommand {
+    /// A child of this process.
+    Child(Child),
+    /// A session of an ssh master that belongs to this channel alone.
+    Session(RemoteProcess),
+}
+
+impl Remote {
+    /// This host.
+    #[must_use]
+    pub fn local() -> Remote {
+        Remote { kind: Kind::Local }
+    }
+
+    /// The host that `command` (an `ssh_command`, destination included) leads to. Nothing is started yet.
+    ///
+    /// # Errors
+    /// The command is empty or has an unclosed quote.
+    pub fn ssh(command: &str, options: SshOptions) -> Result<Remote, TransportError> {
+        let words = shell::split(command).map_err(|error| TransportError::Command {
+            command: command.to_owned(),
+            reason: error.to_string(),
+        })?;
+        if words.is_empty() {
+            return Err(TransportError::Command {
+                command: command.to_owned(),
+                reason: "it is empty".to_owned(),
+            });
+        }
+        Ok(Remote {
+            kind: Kind::Ssh {
+                words,
+                options,
+                master: Mutex::new(None),
+            },
+        })
+    }
+
+    /// Whether this is the host we run on.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind, Kind::Local)
+    }
+
+    /// The ssh program and its arguments, with the batch options when they apply; empty for the local host.
+    #[must_use]
+    pub fn ssh_words(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Local => Vec::new(),
+            Kind::Ssh { words, options, .. } => with_batch_options(words, *options),
+        }
+    }
+
+    /// The ssh command as Barman names it in messages: `ssh postgres@pg -o BatchMode=yes …`; `local` for this host.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.kind {
+            Kind::Local => "local".to_owned(),
+            Kind::Ssh { .. } => self.ssh_words().join(" "),
+        }
+    }
+
+    /// Runs a shell command line to its end. A connection that fails is not an error here: it gives code 255 and
+    /// ssh's message on `stderr`.
+    ///
+    /// # Errors
+    /// A program could not be started here, or the connection was lost while the command ran.
+    pub fn run(&self, command: &str) -> Result<RunOutput, TransportError> {
+        self.run_with_input(command, &[])
+    }
+
+    /// [`Remote::run`] with `input` on the command's standard input.
+    ///
+    /// # Errors
+    /// As [`Remote::run`].
+    pub fn run_with_input(&self, command: &str, input: &[u8]) -> Result<RunOutput, TransportError> {
+        match &self.kind {
+            Kind::Local => direct::run(&["sh".to_owned(), "-c".to_owned()], command, input),
+            Kind::Ssh {
+                words,
+                options,
+                master,
+            } => {
+                let mut master = master.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if master.is_none() {
+                    match Master::start(words, *options) {
+                        Ok(started) => *master = Some(started),
+                        Err(TransportError::Connect { code, stderr, .. }) => {
+                            return Ok(RunOutput {
+                                stdout: Vec::new(),
+                                stderr: stderr.into_bytes(),
+                                code,
+                            });
+                        }
+                        Err(other) => return Err(other),
+                    }
+                }
+                match master.as_ref().and_then(Option::as_ref) {
+                    Some(master) => master.run(command, input),
+                    None => direct::run(&with_batch_options(words, *options), command, input),
+                }
+            }
+        }
+    }
+
+    /// Starts a command and hands out its streams: pipes of up to 1 MiB for blocking threads. Each channel over ssh has a
+    /// connection (and so a cipher thread) of its own.
+    ///
+    /// # Errors
+    /// The connection cannot be made or the program not be started.
+    pub fn open(&self, command: &str) -> Result<Channel, TransportError> {
+        match &self.kind {
+            Kind::Local => direct::open(&["sh".to_owned(), "-c".to_owned()], command),
+            Kind::Ssh { words, options, .. } => match Master::start(words, *options)? {
+                Some(master) => master.open(command),
+                None => direct::open(&with_batch_options(words, *options), command),
+            },
+        }
+    }
+}
+
+pub(super) fn with_batch_options(words: &[String], options: SshOptions) -> Vec<String> {
+    let mut all = words.to_vec();
+    if options.batch {
+        all.extend(BATCH_OPTIONS.map(str::to_owned));
+    }
+    all
+}
