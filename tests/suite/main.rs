@@ -1,24 +1,32 @@
 //! Every suite that needs real servers, in one program.
 //!
 //! Run all of it with `cargo test --test suite`, a part with `cargo test --test suite -- conformance::list`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs,
-    dead_code,
-    unreachable_pub
-)]
+//! Environment: `BARKEEP_TEST_TOOL` (a directory with another tool under test), `BARKEEP_TEST_CACHE` (where
+//! `tests/setup` put things), `BARKEEP_TEST_KEEP` (keep the temporary directories).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(missing_docs, dead_code, unreachable_pub)]
 
+mod conformance;
 mod support;
 
+use std::sync::Arc;
+
 use libtest_mimic::Arguments;
+
+use conformance::Fixtures;
+use support::scratch::Scratch;
+use support::tool::Tool;
 
 fn main() {
     let arguments = Arguments::from_args();
     support::cleanup::install();
-    let trials = Vec::new();
+    let programs = Scratch::new("bin");
+    let barkeep = Tool::barkeep(&programs);
+    let fixtures = Arc::new(Fixtures::new(barkeep));
+    let trials = conformance::trials(&fixtures);
     let conclusion = libtest_mimic::run(&arguments, trials);
+    // `exit` runs no Drop: servers and directories go first.
+    drop(fixtures);
+    drop(programs);
     conclusion.exit();
 }

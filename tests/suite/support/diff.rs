@@ -14,6 +14,25 @@ pub fn lines(expected: &str, actual: &str) -> Option<String> {
     Some(text)
 }
 
+/// Only the changed lines and two lines before and after each.
+pub fn around_changes(diff: &str) -> String {
+    let lines: Vec<&str> = diff.lines().collect();
+    let changed: Vec<usize> = (0..lines.len()).filter(|&i| !lines[i].starts_with(' ')).collect();
+    let mut text = String::new();
+    let mut last = None;
+    for (index, line) in lines.iter().enumerate() {
+        if changed.iter().any(|&c| c.abs_diff(index) <= 2) {
+            if last.is_some_and(|l| l + 1 != index) {
+                text.push_str("  ...\n");
+            }
+            text.push_str(line);
+            text.push('\n');
+            last = Some(index);
+        }
+    }
+    text
+}
+
 /// Longest common subsequence, by the textbook. Outputs of commands are short.
 fn align<'a>(left: &[&'a str], right: &[&'a str]) -> Vec<(char, &'a str)> {
     let (n, m) = (left.len(), right.len());

@@ -57,6 +57,8 @@ impl Account {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
     pub stdout: String,
+    /// Standard output as it came.
+    pub bytes: Vec<u8>,
     pub stderr: String,
     pub code: i32,
 }
@@ -91,6 +93,9 @@ pub fn run(command: Command) -> Finished {
     run_with_input(command, b"")
 }
 
+/// No command of a test takes longer than this; one that does is killed, and its code is 137.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 /// Runs a command to its end with the given standard input.
 #[track_caller]
 pub fn run_with_input(mut command: Command, input: &[u8]) -> Finished {
@@ -101,14 +106,27 @@ pub fn run_with_input(mut command: Command, input: &[u8]) -> Finished {
     let mut child = command
         .spawn()
         .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+    let pid = child.id();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {
         // A program may end without reading its input: that is its right.
         let _ = stdin.write_all(&input);
     });
+    let (ended, watch) = std::sync::mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        if watch.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+        }
+    });
     let output = child.wait_with_output().unwrap();
+    drop(ended);
+    watchdog.join().unwrap();
     writer.join().unwrap();
+    finished(output)
+}
+
+fn finished(output: std::process::Output) -> Finished {
     Finished {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -116,6 +134,7 @@ pub fn run_with_input(mut command: Command, input: &[u8]) -> Finished {
             .status
             .code()
             .unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
+        bytes: output.stdout,
     }
 }
 
@@ -172,14 +191,7 @@ impl Background {
         };
         cleanup::forget_process(pid);
         let output = output.unwrap();
-        Finished {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            code: output
-                .status
-                .code()
-                .unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
-        }
+        finished(output)
     }
 
     /// Ends the process with its polite signal, then without mercy.

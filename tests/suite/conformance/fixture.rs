@@ -1,0 +1,253 @@
+//! The catalogs that the cases run on.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::support::catalog::{Backup, ServerCatalog, give_to};
+use crate::support::process::Account;
+use crate::support::scratch::Scratch;
+use crate::support::sshd::Sshd;
+use crate::support::tool::Tool;
+
+/// What all cases share; built when the first case needs it.
+#[derive(Debug)]
+pub struct Fixtures {
+    pub scratch: Scratch,
+    pub barman: Tool,
+    pub barkeep: Tool,
+    synthetic: OnceLock<PathBuf>,
+    sshd: OnceLock<Sshd>,
+}
+
+impl Fixtures {
+    pub fn new(barkeep: Tool) -> Fixtures {
+        Fixtures {
+            scratch: Scratch::new("conf"),
+            barman: Tool::barman(),
+            barkeep,
+            synthetic: OnceLock::new(),
+            sshd: OnceLock::new(),
+        }
+    }
+
+    /// A pristine barman home with the synthetic servers.
+    pub fn synthetic(&self) -> &Path {
+        self.synthetic.get_or_init(|| {
+            let home = self.scratch.join("synthetic/home");
+            std::fs::create_dir_all(&home).unwrap();
+            build_synthetic(&home);
+            give_to(&home, &Account::barman());
+            home
+        })
+    }
+
+    /// An sshd for remote restores.
+    pub fn sshd(&self) -> &Sshd {
+        self.sshd.get_or_init(|| Sshd::start(&self.scratch, &[]))
+    }
+}
+
+/// The servers of the synthetic catalog and their configuration; `HOME` and `SSH` are filled in per site.
+pub fn servers() -> Vec<(&'static str, String)> {
+    // Nothing listens on port 1: PostgreSQL and ssh are down for all of these servers.
+    let down = "conninfo = host=127.0.0.1 port=1 user=postgres dbname=postgres\n\
+                ssh_command = ssh -o ConnectTimeout=5 -p 1 postgres@127.0.0.1\n\
+                archiver = on\nbackup_options = concurrent_backup\n";
+    let with = |more: &str| format!("{down}{more}");
+    vec![
+        (
+            "main",
+            with(
+                "description = \"The main server\"\nreuse_backup = link\nretention_policy = REDUNDANCY 2\n\
+                 minimum_redundancy = 1\ncompression = gzip",
+            ),
+        ),
+        ("window", with("description = Kept for a while\nretention_policy = RECOVERY WINDOW OF 4 WEEKS\nminimum_redundancy = 3")),
+        (
+            "tree",
+            "conninfo = host=127.0.0.1 port=1 user=postgres dbname=postgres\nbackup_method = postgres\narchiver = on\n\
+             description = Incrementals\nretention_policy = REDUNDANCY 1"
+                .to_owned(),
+        ),
+        ("wait", with("description = Waiting for WALs")),
+        ("nowal", with("description = No WAL yet\nlast_backup_maximum_age = 3 DAYS\nlast_wal_maximum_age = 1 HOUR\nlast_backup_minimum_size = 1Gi")),
+        ("mixed", with("description = Every compression")),
+        ("tables", with("description = Tablespaces and timelines")),
+        ("empty", with("description = Never backed up")),
+        ("pas", "description = passive\nprimary_ssh_command = ssh -o ConnectTimeout=5 -p 1 barman@127.0.0.1\nbackup_options = concurrent_backup".to_owned()),
+        ("off", with("description = Inactive one\nactive = false")),
+        ("dis", "ssh_command = ssh nowhere\narchiver = on\nbackup_options = concurrent_backup".to_owned()),
+        (
+            "warn",
+            "description = Warnings\nconninfo = host=127.0.0.1 port=1 user=postgres dbname=postgres password=sesame\n\
+             ssh_command = ssh -p 1 postgres@127.0.0.1\nno_such_option = 1\nreuse_backup = maybe\nparallel_jobs = many"
+                .to_owned(),
+        ),
+    ]
+}
+
+fn build_synthetic(home: &Path) {
+    build_main(home, "main");
+    build_main(home, "off");
+    build_window(home);
+    build_tree(home);
+    build_wait(home);
+    build_mixed(home);
+    build_tables(home);
+    let nowal = ServerCatalog::create(home, "nowal");
+    nowal.backup(&Backup::done("20240301T100000", 2, 2));
+    nowal.finish();
+    let pas = ServerCatalog::create(home, "pas");
+    pas.backup(&Backup {
+        mode: "passive",
+        ..Backup::done("20240301T100000", 2, 2)
+    });
+    pas.finish();
+}
+
+/// Full, linked, named, kept, failed and crashed backups; gzip WALs.
+fn build_main(home: &Path, name: &str) {
+    let mut server = ServerCatalog::create(home, name);
+    server.backup(&Backup {
+        name: Some("first"),
+        ..Backup::done("20240110T100000", 3, 3)
+    });
+    server.backup(&Backup {
+        keep: Some("full"),
+        ..Backup::done("20240111T100000", 5, 6)
+    });
+    server.backup(&Backup {
+        status: "FAILED",
+        error: Some("failure copying files (rsync error: code 23)"),
+        ..Backup::done("20240111T120000", 7, 7)
+    });
+    server.backup(&Backup {
+        name: Some("twin"),
+        ..Backup::done("20240112T100000", 8, 8)
+    });
+    server.backup(&Backup {
+        status: "STARTED",
+        ..Backup::done("20240112T120000", 9, 9)
+    });
+    server.backup(&Backup {
+        name: Some("twin"),
+        ..Backup::done("20240113T100000", 10, 12)
+    });
+    server.backup(&Backup {
+        status: "EMPTY",
+        ..Backup::done("20240114T100000", 13, 13)
+    });
+    server.segments(1, 1, 4, Some("gzip"));
+    server.archived("000000010000000000000003.00000028.backup", Some("gzip"));
+    server.segments(1, 5, 14, Some("gzip"));
+    server.finish();
+}
+
+/// All backups are older than the window.
+fn build_window(home: &Path) {
+    let mut server = ServerCatalog::create(home, "window");
+    for (id, segment) in [
+        ("20240201T100000", 2),
+        ("20240208T100000", 4),
+        ("20240215T100000", 6),
+        ("20240222T100000", 8),
+    ] {
+        server.backup(&Backup::done(id, segment, segment));
+    }
+    server.segments(1, 1, 9, None);
+    server.finish();
+}
+
+/// Backups by pg_basebackup: a compressed one and a chain of incrementals.
+fn build_tree(home: &Path) {
+    let mut server = ServerCatalog::create(home, "tree");
+    let postgres = |id, segment| Backup {
+        mode: "postgres",
+        version: 170_004,
+        ..Backup::done(id, segment, segment)
+    };
+    server.backup(&Backup {
+        compression: Some("gzip"),
+        ..postgres("20240401T100000", 2)
+    });
+    server.backup(&Backup {
+        children: Some("20240403T100000,20240405T100000"),
+        ..postgres("20240402T100000", 4)
+    });
+    server.backup(&Backup {
+        parent: Some("20240402T100000"),
+        children: Some("20240404T100000"),
+        ..postgres("20240403T100000", 6)
+    });
+    server.backup(&Backup {
+        parent: Some("20240403T100000"),
+        ..postgres("20240404T100000", 8)
+    });
+    server.backup(&Backup {
+        parent: Some("20240402T100000"),
+        ..postgres("20240405T100000", 10)
+    });
+    server.segments(1, 2, 11, None);
+    server.finish();
+}
+
+/// A backup that waits, one that has lost a segment, one whose last segment is there.
+fn build_wait(home: &Path) {
+    let mut server = ServerCatalog::create(home, "wait");
+    let waiting = |id, first, last| Backup {
+        status: "WAITING_FOR_WALS",
+        ..Backup::done(id, first, last)
+    };
+    server.backup(&waiting("20240501T100000", 2, 3));
+    server.backup(&waiting("20240502T100000", 4, 6));
+    server.backup(&waiting("20240503T100000", 7, 9));
+    server.backup(&waiting("20240504T100000", 12, 12));
+    server.segments(1, 2, 4, None);
+    server.segments(1, 6, 8, None);
+    server.finish();
+}
+
+/// WALs of every compression, partial and label files.
+fn build_mixed(home: &Path) {
+    let mut server = ServerCatalog::create(home, "mixed");
+    server.backup(&Backup::done("20240601T100000", 1, 1));
+    let all = [
+        None,
+        Some("gzip"),
+        Some("bzip2"),
+        Some("xz"),
+        Some("zstd"),
+        Some("lz4"),
+        Some("snappy"),
+        Some("pigz"),
+    ];
+    for (segment, compression) in (1..).zip(all) {
+        server.segments(1, segment, segment, compression);
+    }
+    server.archived("000000010000000000000001.00000028.backup", None);
+    server.archived("000000010000000000000009.partial", None);
+    server.finish();
+}
+
+/// Tablespaces, three timelines, a hole in the WAL.
+fn build_tables(home: &Path) {
+    let mut server = ServerCatalog::create(home, "tables");
+    server.backup(&Backup {
+        tablespaces: true,
+        ..Backup::done("20240701T100000", 2, 3)
+    });
+    server.backup(&Backup {
+        keep: Some("standalone"),
+        ..Backup::done("20240702T100000", 4, 4)
+    });
+    server.segments(1, 2, 5, None);
+    server.archived("00000002.history", None);
+    server.segments(2, 5, 7, None);
+    server.backup(&Backup {
+        timeline: 2,
+        ..Backup::done("20240703T100000", 6, 6)
+    });
+    server.archived("00000003.history", None);
+    server.segments(3, 7, 8, None);
+    server.finish();
+}

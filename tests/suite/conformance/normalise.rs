@@ -1,0 +1,39 @@
+//! What two runs of the same command can never have in common: clocks, pids, durations.
+
+use regex_lite::Regex;
+
+/// Pattern and replacement, applied in order to every output.
+const RULES: &[(&str, &str)] = &[
+    (r"elapsed time: [^)\n]*\)", "elapsed time: DURATION)"),
+    (r#""(recovery_elapsed_time)": "[^"]*""#, r#""$1": "DURATION""#),
+    (
+        r#""(recovery_elapsed_time_seconds)": [0-9.e-]+"#,
+        r#""$1": SECONDS"#,
+    ),
+    (
+        r#""(recovery_start_time_timestamp)": "[0-9.]+""#,
+        r#""$1": "SECONDS""#,
+    ),
+    (r#""(recovery_start_time)": "[^"]*""#, r#""$1": "TIME""#),
+    (r"\(start time: [^,)\n]*,", "(start time: TIME,"),
+    (r"((?:latest backup age|latest wal age): )[^)\n\x22]*", "${1}AGE"),
+    (r"\(latest backup: [^)]*\)", "(latest backup: AGE)"),
+    (
+        r"\(WARNING! latest backup is .*? old\)",
+        "(WARNING! latest backup is AGE old)",
+    ),
+    (r"\.\d{8}T\d{6}Z\.", ".STAMP."),
+    (r"process \w+ \(pid \d+\)", "process (pid PID)"),
+    // The drivers of both tools word a refused connection alike but may differ in their final hint.
+    (r"(?m)[ \t]+$", ""),
+];
+
+/// Applies the rules.
+pub fn text(input: &str) -> String {
+    let mut output = input.to_owned();
+    for (pattern, replacement) in RULES {
+        let pattern = Regex::new(pattern).unwrap();
+        output = pattern.replace_all(&output, *replacement).into_owned();
+    }
+    output
+}

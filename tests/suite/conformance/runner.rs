@@ -1,0 +1,335 @@
+//! One case: prepare a site, run Barman, prepare it again, run barkeep, compare.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use libtest_mimic::{Failed, Trial};
+
+use super::fixture::{Fixtures, servers};
+use super::{cases_archive, cases_catalog, cases_command_line, cases_delete, cases_restore, normalise};
+use crate::support::manager::Manager;
+use crate::support::process::{Account, Finished, run_with_input};
+use crate::support::scratch::{make_directory, write_file};
+use crate::support::tool::Tool;
+use crate::support::{diff, tree};
+
+/// The bullets that cases refer to.
+const DIFFERENCES: &str = include_str!("../../conformance/differences.md");
+
+/// How the standard error of a case is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errors {
+    Exact,
+    /// Usage errors: the last line is interface, the usage text above it is not.
+    LastLine,
+}
+
+/// Which outputs a case is run with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Formats {
+    Both,
+    ConsoleOnly,
+}
+
+/// What barkeep must print where it deviates from Barman on purpose.
+pub struct Difference {
+    bullet: &'static str,
+    rewrite: fn(&mut Outcome),
+}
+
+/// One row of the table.
+pub struct Case {
+    name: String,
+    arguments: Vec<String>,
+    program: &'static str,
+    formats: Formats,
+    errors: Errors,
+    global: String,
+    replacements: Vec<(&'static str, String)>,
+    prepare: Vec<Box<dyn Fn(&Site) + Send>>,
+    input: Vec<u8>,
+    difference: Option<Difference>,
+    /// Some(reason): known defect of Barman that makes the comparison meaningless.
+    environment: Vec<(String, String)>,
+}
+
+/// Builds a case: `arguments` is a command line of words; `{dest}`, `{site}`, `{home}` and `{ssh}` are filled in.
+pub fn case(name: &str, arguments: &str) -> Case {
+    Case {
+        name: name.to_owned(),
+        arguments: arguments
+            .split_whitespace()
+            .map(|word| word.replace('~', " "))
+            .collect(),
+        program: "barman",
+        formats: Formats::Both,
+        errors: Errors::Exact,
+        global: String::new(),
+        replacements: Vec::new(),
+        prepare: Vec::new(),
+        input: Vec::new(),
+        difference: None,
+        environment: Vec::new(),
+    }
+}
+
+impl Case {
+    /// Only console output is compared.
+    pub fn console(mut self) -> Case {
+        self.formats = Formats::ConsoleOnly;
+        self
+    }
+
+    /// A usage error: of standard error only the last line is compared.
+    pub fn usage(mut self) -> Case {
+        self.errors = Errors::LastLine;
+        self.formats = Formats::ConsoleOnly;
+        self
+    }
+
+    /// Runs another program than `barman`.
+    pub fn program(mut self, program: &'static str) -> Case {
+        self.program = program;
+        self.formats = Formats::ConsoleOnly;
+        self
+    }
+
+    /// Changes the site before each run.
+    pub fn prepare(mut self, action: impl Fn(&Site) + Send + 'static) -> Case {
+        self.prepare.push(Box::new(action));
+        self
+    }
+
+    /// Gives the command standard input.
+    pub fn input(mut self, bytes: &[u8]) -> Case {
+        self.input = bytes.to_vec();
+        self
+    }
+
+    /// Adds lines to the `[barman]` section.
+    pub fn global(mut self, lines: &str) -> Case {
+        self.global.push_str(lines);
+        self.global.push('\n');
+        self
+    }
+
+    /// Adds lines to one server's section (the last value of an option wins).
+    pub fn server(mut self, name: &'static str, lines: &str) -> Case {
+        self.replacements.push((name, lines.to_owned()));
+        self
+    }
+
+    pub fn environment(mut self, key: &str, value: &str) -> Case {
+        self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Declares an intended difference: `bullet` stands in differences.md, `rewrite` makes Barman's outcome barkeep's.
+    pub fn differs(mut self, bullet: &'static str, rewrite: fn(&mut Outcome)) -> Case {
+        self.difference = Some(Difference { bullet, rewrite });
+        self
+    }
+
+    fn matches_bullet(&self) {
+        if let Some(difference) = &self.difference {
+            let marked = format!("**{}**", difference.bullet);
+            assert!(
+                DIFFERENCES.contains(&marked),
+                "differences.md has no bullet {marked}"
+            );
+        }
+    }
+}
+
+/// A barman home of one case, at the same path for both tools.
+pub struct Site {
+    pub manager: Manager,
+    /// Where restores go.
+    pub destination: PathBuf,
+    /// What hooks have seen.
+    pub hook_log: PathBuf,
+    pub ssh: String,
+}
+
+/// Everything that is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: i32,
+    pub hooks: String,
+    pub catalog: String,
+    pub destination: String,
+}
+
+impl Outcome {
+    fn render(&self) -> String {
+        format!(
+            "exit code {}\n=== stdout\n{}\n=== stderr\n{}\n=== hooks\n{}\n=== destination\n{}\n=== catalog\n{}",
+            self.code, self.stdout, self.stderr, self.hooks, self.destination, self.catalog
+        )
+    }
+}
+
+/// All cases as trials.
+pub fn trials(fixtures: &Arc<Fixtures>) -> Vec<Trial> {
+    let mut cases = cases_catalog::cases();
+    cases.extend(cases_command_line::cases());
+    cases.extend(cases_delete::cases());
+    cases.extend(cases_archive::cases());
+    cases.extend(cases_restore::cases());
+    let mut trials = Vec::new();
+    for case in cases {
+        let case = Arc::new(std::sync::Mutex::new(case));
+        let (name, formats) = {
+            let case = case.lock().unwrap();
+            (case.name.clone(), case.formats)
+        };
+        let kinds: &[&str] = if formats == Formats::Both {
+            &["console", "json"]
+        } else {
+            &["console"]
+        };
+        for kind in kinds {
+            let (fixtures, case, kind) = (Arc::clone(fixtures), Arc::clone(&case), *kind);
+            let label = if kind == "json" { " (json)" } else { "" };
+            trials.push(Trial::test(format!("conformance::{name}{label}"), move || {
+                let case = case.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                compare(&fixtures, &case, kind == "json")
+            }));
+        }
+    }
+    trials.extend(super::cases_live::trials(fixtures));
+    trials
+}
+
+fn compare(fixtures: &Fixtures, case: &Case, json: bool) -> Result<(), Failed> {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    case.matches_bullet();
+    let directory = fixtures
+        .scratch
+        .join(format!("s{}", SERIAL.fetch_add(1, Ordering::Relaxed)));
+    let mut expected = run_case(fixtures, case, json, &directory, &fixtures.barman);
+    if let Some(difference) = &case.difference {
+        (difference.rewrite)(&mut expected);
+    }
+    let actual = run_case(fixtures, case, json, &directory, &fixtures.barkeep);
+    match diff::lines(&expected.render(), &actual.render()) {
+        None => Ok(()),
+        Some(text) => Err(Failed::from(format!(
+            "barman {} ('-' Barman, '+' barkeep)\n{}",
+            case.arguments.join(" "),
+            diff::around_changes(&text)
+        ))),
+    }
+}
+
+fn run_case(
+    fixtures: &Fixtures,
+    case: &Case,
+    json: bool,
+    directory: &std::path::Path,
+    tool: &Tool,
+) -> Outcome {
+    let site = make_site(fixtures, case, directory);
+    for action in &case.prepare {
+        action(&site);
+    }
+    let fill = |text: &str| {
+        text.replace("{dest}", &site.destination.display().to_string())
+            .replace("{site}", &site.manager.directory.display().to_string())
+            .replace("{home}", &site.manager.home().display().to_string())
+            .replace("{ssh}", &site.ssh)
+    };
+    let arguments: Vec<String> = case.arguments.iter().map(|word| fill(word)).collect();
+    let mut command: Command = if case.program == "barman" {
+        let mut words: Vec<&str> = if json { vec!["-f", "json"] } else { Vec::new() };
+        words.extend(arguments.iter().map(String::as_str));
+        site.manager.command(tool, &words)
+    } else {
+        let mut command = site.manager.bare_command(tool, case.program);
+        command.args(&arguments);
+        command
+    };
+    for (key, value) in &case.environment {
+        command.env(key, fill(value));
+    }
+    let finished = run_with_input(command, &case.input);
+    let outcome = collect(case, &site, &finished, tool);
+    std::fs::remove_dir_all(directory).unwrap();
+    outcome
+}
+
+fn make_site(fixtures: &Fixtures, case: &Case, directory: &std::path::Path) -> Site {
+    let mut manager = Manager::new(directory);
+    std::fs::remove_dir(manager.home()).unwrap();
+    tree::copy(fixtures.synthetic(), &manager.home());
+    manager
+        .environment
+        .insert("TZ".to_owned(), "America/New_York".to_owned());
+    let sections: Vec<(&str, String)> = servers()
+        .into_iter()
+        .map(|(name, body)| {
+            let more: Vec<&str> = case
+                .replacements
+                .iter()
+                .filter(|(n, _)| *n == name)
+                .map(|(_, lines)| lines.as_str())
+                .collect();
+            let body = format!("{body}\n{}", more.join("\n"));
+            (name, body.replace("{site}", &directory.display().to_string()))
+        })
+        .collect();
+    manager.configure(
+        &case.global.replace("{site}", &directory.display().to_string()),
+        &sections,
+    );
+    let destination = directory.join("restored");
+    make_directory(&destination, &Account::barman());
+    let hook_log = directory.join("hooks.log");
+    let script = format!(
+        "#!/bin/sh\n{{ echo \"--- $*\"; env | grep '^BARMAN_' | LC_ALL=C sort; }} >>{}\nexit ${{1:-0}}\n",
+        hook_log.display()
+    );
+    write_file(&directory.join("hook"), script, 0o755, &manager.account);
+    let needs_ssh = case.arguments.iter().any(|word| word.contains("{ssh}"));
+    let ssh = if needs_ssh {
+        fixtures.sshd().command_for("postgres")
+    } else {
+        String::new()
+    };
+    Site {
+        manager,
+        destination,
+        hook_log,
+        ssh,
+    }
+}
+
+fn collect(case: &Case, site: &Site, finished: &Finished, tool: &Tool) -> Outcome {
+    let same_tool = |text: &str| text.replace(&tool.bin.display().to_string(), "TOOL");
+    let stdout = if finished.bytes.len() > 60_000 || std::str::from_utf8(&finished.bytes).is_err() {
+        format!(
+            "{} bytes, {}",
+            finished.bytes.len(),
+            tree::digest(&finished.bytes)
+        )
+    } else {
+        normalise::text(&same_tool(&finished.stdout))
+    };
+    let mut stderr = normalise::text(&same_tool(&finished.stderr));
+    if case.errors == Errors::LastLine {
+        stderr = stderr.trim_end().lines().last().unwrap_or_default().to_owned();
+    }
+    let hooks = std::fs::read_to_string(&site.hook_log).unwrap_or_default();
+    Outcome {
+        stdout,
+        stderr,
+        code: finished.code,
+        hooks: normalise::text(&hooks),
+        catalog: normalise::text(&tree::describe(&site.manager.home())),
+        destination: normalise::text(&tree::describe(&site.destination)),
+    }
+}
