@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::shown::{Shown, python_list};
-use super::table::OptionType;
+use super::shown::Shown;
+use super::table::{Emptiness, OptionType, Refusal};
 
 /// Declares an enum whose values are keywords of the configuration file. The first variant is the default.
 macro_rules! choice {
     (
         $(#[$attribute:meta])*
-        $name:ident, $case:ident {
+        $name:ident, $case:ident $(, $empty:ident)? {
             $(#[doc = $first_help:literal])+ $first:ident = $first_keyword:literal,
             $( $(#[doc = $help:literal])+ $variant:ident = $keyword:literal, )*
         }
@@ -44,15 +44,16 @@ macro_rules! choice {
 
         impl OptionType for $name {
             const KIND: &'static str = concat!("one of ", $first_keyword $(, ", ", $keyword)*);
+                $( const EMPTY: Emptiness = Emptiness::$empty; )?
 
-            fn read(text: &str) -> Result<Self, String> {
+            fn read(text: &str) -> Result<Self, Refusal> {
                 let sought = Case::$case.fold(text);
                 let refused: fn(&str) -> String = $refused;
                 $name::ALL
                     .iter()
                     .copied()
                     .find(|choice| choice.keyword() == sought)
-                    .ok_or_else(|| refused(text))
+                    .ok_or_else(|| refused(text).into())
             }
 
             fn shown(&self) -> Shown {
@@ -168,7 +169,7 @@ choice! {
 
 choice! {
     /// The compression of archived WAL files.
-    WalCompression, Ignored {
+    WalCompression, Ignored, Unset {
         /// gzip.
         Gzip = "gzip",
         /// bzip2.
@@ -259,8 +260,9 @@ impl fmt::Display for CompressionLevel {
 
 impl OptionType for CompressionLevel {
     const KIND: &'static str = "low, medium, high or an integer";
+    const EMPTY: Emptiness = Emptiness::Unset;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         match text.to_lowercase().as_str() {
             "low" => Ok(CompressionLevel::Low),
             "medium" => Ok(CompressionLevel::Medium),
@@ -269,6 +271,7 @@ impl OptionType for CompressionLevel {
                 format!(
                     "Invalid value: '{text}' (must be one in [low, medium, high] or an acceptable integer)"
                 )
+                .into()
             }),
         }
     }
@@ -324,11 +327,18 @@ fn words(text: &str) -> impl Iterator<Item = String> + '_ {
 impl OptionType for BackupOptions {
     const KIND: &'static str =
         "comma-separated list of concurrent_backup, exclusive_backup, external_configuration";
+    const EMPTY: Emptiness = Emptiness::Value;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         let mut options = BackupOptions::default();
         for word in words(text) {
             match word.as_str() {
+                "concurrent_backup" if options.exclusive_backup => {
+                    return Err(exclusive(&word, "exclusive_backup"));
+                }
+                "exclusive_backup" if options.concurrent_backup => {
+                    return Err(exclusive(&word, "concurrent_backup"));
+                }
                 "concurrent_backup" => options.concurrent_backup = true,
                 "exclusive_backup" => options.exclusive_backup = true,
                 "external_configuration" => options.external_configuration = true,
@@ -371,8 +381,9 @@ impl fmt::Display for RecoveryOptions {
 
 impl OptionType for RecoveryOptions {
     const KIND: &'static str = "comma-separated list of get-wal, delta-restore";
+    const EMPTY: Emptiness = Emptiness::Value;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         let mut options = RecoveryOptions::default();
         for word in words(text) {
             match word.as_str() {
@@ -389,6 +400,11 @@ impl OptionType for RecoveryOptions {
     }
 }
 
-fn unknown_keyword(word: &str) -> String {
-    format!("Unknown option {}", python_list(&[word]).trim_matches(['[', ']']))
+fn unknown_keyword(word: &str) -> Refusal {
+    Refusal::Keyword(word.to_owned(), "Unknown option".to_owned())
+}
+
+fn exclusive(word: &str, other: &str) -> Refusal {
+    let reason = format!("cannot contain both '{word}' and '{other}'.Configuration directive ignored.");
+    Refusal::Keyword(word.to_owned(), reason)
 }

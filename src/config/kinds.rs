@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 use chrono::TimeDelta;
 
 use super::shown::{Shown, python_list};
-use super::table::OptionType;
+use super::table::{Emptiness, OptionType, Refusal};
 
 impl OptionType for bool {
     const KIND: &'static str = "boolean";
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         match text.to_lowercase().as_str() {
             "true" | "t" | "yes" | "1" | "on" => Ok(true),
             "false" | "f" | "no" | "0" | "off" => Ok(false),
             _ => Err(
                 "Invalid boolean representation (must be one in: true|t|yes|1|on | false|f|no|0|off)"
-                    .to_owned(),
+                    .to_owned()
+                    .into(),
             ),
         }
     }
@@ -30,8 +31,13 @@ impl OptionType for bool {
 }
 
 /// Python's `int()`: blanks around, a sign, and single underscores between digits are accepted.
-fn python_int(text: &str) -> Result<i64, String> {
-    let refused = || format!("invalid literal for int() with base 10: {}", python_quoted(text));
+fn python_int(text: &str) -> Result<i64, Refusal> {
+    let refused = || {
+        Refusal::Reason(format!(
+            "invalid literal for int() with base 10: {}",
+            python_quoted(text)
+        ))
+    };
     let trimmed = text.trim();
     let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
     let well_formed = !digits.is_empty()
@@ -44,7 +50,7 @@ fn python_int(text: &str) -> Result<i64, String> {
     trimmed
         .replace('_', "")
         .parse()
-        .map_err(|_| format!("the number {trimmed} is out of range"))
+        .map_err(|_| format!("the number {trimmed} is out of range").into())
 }
 
 fn python_quoted(text: &str) -> String {
@@ -54,7 +60,7 @@ fn python_quoted(text: &str) -> String {
 impl OptionType for i64 {
     const KIND: &'static str = "integer";
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         python_int(text)
     }
 
@@ -66,9 +72,10 @@ impl OptionType for i64 {
 impl OptionType for u32 {
     const KIND: &'static str = "integer, not negative";
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         let number = python_int(text)?;
-        u32::try_from(number).map_err(|_| format!("the number {number} is out of range (0 to {})", u32::MAX))
+        u32::try_from(number)
+            .map_err(|_| format!("the number {number} is out of range (0 to {})", u32::MAX).into())
     }
 
     fn shown(&self) -> Shown {
@@ -79,10 +86,11 @@ impl OptionType for u32 {
 /// A rate in units of 1024 bytes per second, as rsync's `--bwlimit`.
 impl OptionType for u64 {
     const KIND: &'static str = "integer, not negative";
+    const EMPTY: Emptiness = Emptiness::Unset;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         let number = python_int(text)?;
-        u64::try_from(number).map_err(|_| format!("the number {number} must not be negative"))
+        u64::try_from(number).map_err(|_| format!("the number {number} must not be negative").into())
     }
 
     fn shown(&self) -> Shown {
@@ -92,8 +100,9 @@ impl OptionType for u64 {
 
 impl OptionType for String {
     const KIND: &'static str = "text";
+    const EMPTY: Emptiness = Emptiness::Unset;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         Ok(text.to_owned())
     }
 
@@ -105,7 +114,7 @@ impl OptionType for String {
 impl OptionType for PathBuf {
     const KIND: &'static str = "path";
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         Ok(PathBuf::from(text))
     }
 
@@ -121,11 +130,11 @@ pub struct AbsolutePath(pub PathBuf);
 impl OptionType for AbsolutePath {
     const KIND: &'static str = "absolute path";
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         if text.starts_with('/') {
             Ok(AbsolutePath(PathBuf::from(text)))
         } else {
-            Err(format!("Invalid value : '{text}' (must be an absolute path)"))
+            Err(format!("Invalid value : '{text}' (must be an absolute path)").into())
         }
     }
 
@@ -185,7 +194,7 @@ impl fmt::Display for Location {
 impl OptionType for Location {
     const KIND: &'static str = "path or URL";
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         if !text.contains("://") {
             return Ok(Location::Local(PathBuf::from(text)));
         }
@@ -200,7 +209,11 @@ impl OptionType for Location {
         if known {
             Ok(Location::Cloud(text.to_owned()))
         } else {
-            Err("The URL is not compatible with any of the supported cloud providers".to_owned())
+            Err(
+                "The URL is not compatible with any of the supported cloud providers"
+                    .to_owned()
+                    .into(),
+            )
         }
     }
 
@@ -211,10 +224,11 @@ impl OptionType for Location {
 
 impl OptionType for TimeDelta {
     const KIND: &'static str = "interval";
+    const EMPTY: Emptiness = Emptiness::Unset;
 
     /// `{n} {day|week|month|hour}[s]` in any case; a month is 31 days.
-    fn read(text: &str) -> Result<Self, String> {
-        let refused = || format!("Invalid value for a time interval {text}");
+    fn read(text: &str) -> Result<Self, Refusal> {
+        let refused = || Refusal::Reason(format!("Invalid value for a time interval {text}"));
         let (digits, rest) = text.trim().split_at(
             text.trim()
                 .find(|c: char| !c.is_ascii_digit())
@@ -250,10 +264,11 @@ pub struct ByteSize(pub u64);
 
 impl OptionType for ByteSize {
     const KIND: &'static str = "size";
+    const EMPTY: Emptiness = Emptiness::Unset;
 
     /// `{n}[ ]*[k|Ki|M|Mi|G|Gi|T|Ti]`: case-sensitive, whole numbers, `k` is 1000 and `Ki` is 1024.
-    fn read(text: &str) -> Result<Self, String> {
-        let refused = || format!("Invalid value for a number {text}");
+    fn read(text: &str) -> Result<Self, Refusal> {
+        let refused = || Refusal::Reason(format!("Invalid value for a number {text}"));
         let trimmed = text.trim();
         let end = trimmed
             .find(|c: char| !c.is_ascii_digit())
@@ -297,7 +312,7 @@ impl fmt::Display for SlotName {
 impl OptionType for SlotName {
     const KIND: &'static str = "name of a replication slot";
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         let name = text.to_lowercase();
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if !name.is_empty() && name.bytes().all(legal) {
@@ -306,7 +321,8 @@ impl OptionType for SlotName {
             Err(
                 "Replication slot names may only contain lower case letters, numbers, and the underscore \
                  character."
-                    .to_owned(),
+                    .to_owned()
+                    .into(),
             )
         }
     }
@@ -323,10 +339,10 @@ pub struct NameList(pub Vec<String>);
 impl OptionType for NameList {
     const KIND: &'static str = "comma-separated list";
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         let names: Vec<String> = text.split(',').map(str::to_owned).collect();
         if names.iter().any(String::is_empty) {
-            return Err(python_list(&names));
+            return Err(python_list(&names).into());
         }
         Ok(NameList(names))
     }
@@ -342,8 +358,9 @@ pub struct TablespaceLimits(pub Vec<(String, u64)>);
 
 impl OptionType for TablespaceLimits {
     const KIND: &'static str = "list of NAME:LIMIT separated by blanks";
+    const EMPTY: Emptiness = Emptiness::Unset;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         let mut limits: Vec<(String, u64)> = Vec::new();
         for rule in text.split_whitespace() {
             let (name, limit) = rule

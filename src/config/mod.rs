@@ -8,15 +8,29 @@
 //! The options themselves are the rows of one table, [`options`].
 
 mod choices;
+mod coherence;
+mod conninfo;
 mod error;
+mod files;
+mod ini;
+mod interpolate;
 mod kinds;
+mod lenient;
+mod model;
 mod options;
+mod paths;
+mod resolve;
+mod server;
 mod shown;
 mod source;
 mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use files::{AUTO_FILE, BARMAN_SECTION, Sections};
 
 pub use choices::{
     AwsEncryption, BackupCompression, BackupCompressionFormat, BackupCompressionLocation, BackupMethod,
@@ -41,8 +55,12 @@ pub struct Config {
     pub servers: BTreeMap<String, ServerConfig>,
     /// The models, by name.
     pub models: BTreeMap<String, ModelConfig>,
+    /// `[barman]` as it is written: every option in it, also those that servers inherit.
+    pub barman_section: BTreeMap<String, (String, Source)>,
     /// Warnings about the files, to be reported once, in this order, without the prefix `WARNING: `.
     pub warnings: Vec<String>,
+    /// Errors to be reported once, after the warnings; the command runs on, and its exit code is 1.
+    pub reported_errors: Vec<String>,
     /// Mistakes that concern several servers (path conflicts): nearly every command reports them and stops.
     pub errors: Vec<String>,
 }
@@ -78,6 +96,8 @@ pub struct MainFile {
     pub path: PathBuf,
     /// `[barman]` as the main file has it.
     pub main: MainConfig,
+    warnings: Vec<String>,
+    sections: Sections,
 }
 
 /// All files, before servers are built.
@@ -89,6 +109,7 @@ pub struct Settings {
     pub main: MainConfig,
     /// Warnings about `[barman]`, to be reported at once.
     pub warnings: Vec<String>,
+    sections: Sections,
 }
 
 impl MainFile {
@@ -97,27 +118,144 @@ impl MainFile {
     /// # Errors
     /// There is none, or it is not well formed.
     pub fn read(explicit: Option<&Path>, from_environment: Option<&Path>) -> Result<MainFile, ConfigError> {
-        let _ = from_environment;
-        Err(ConfigError::NotFound(
-            explicit.unwrap_or(Path::new("")).to_path_buf(),
-        ))
+        let path = files::main_file(explicit, from_environment)?;
+        let mut sections = Sections::default();
+        sections.read_main(&path)?;
+        let (main, warnings) = resolve::main_config(sections.get(BARMAN_SECTION));
+        Ok(MainFile {
+            path,
+            main,
+            warnings,
+            sections,
+        })
     }
 
     /// Reads the other files: those of `configuration_files_directory`, then `.barman.auto.conf`.
     ///
     /// # Errors
     /// A file is not well formed, or one of them changes `[barman]`, or `[barman]` lacks a required option.
-    pub fn complete(self) -> Result<Settings, ConfigError> {
-        Err(ConfigError::NotFound(self.path))
+    pub fn complete(mut self) -> Result<Settings, ConfigError> {
+        if let Some(directory) = &self.main.configuration_files_directory {
+            for file in files::directory_files(directory)? {
+                self.sections.read_other(&file)?;
+            }
+        }
+        if self.main.barman_home.as_os_str().is_empty() {
+            return Err(ConfigError::MissingRequired {
+                errors: vec!["Parameter \"barman_home\" is required in [barman] section.".to_owned()],
+            });
+        }
+        let auto = self.main.barman_home.join(AUTO_FILE);
+        if auto.exists() {
+            self.sections.read_other(&auto)?;
+        }
+        let mut warnings = self.warnings;
+        if let Some(section) = self.sections.get(BARMAN_SECTION) {
+            warnings.extend(resolve::unknown_options(BARMAN_SECTION, section, is_known));
+        }
+        Ok(Settings {
+            path: self.path,
+            main: self.main,
+            warnings,
+            sections: self.sections,
+        })
     }
 }
 
+/// Whether an option may stand in `[barman]`. Those of servers may even where they have no effect.
+fn is_known(option: &str) -> bool {
+    MAIN_OPTIONS
+        .iter()
+        .chain(SERVER_OPTIONS)
+        .any(|spec| spec.name == option)
+}
+
 impl Settings {
-    /// Builds every model and server.
+    /// Builds every model and server. [`Self::warnings`] are not repeated in [`Config::warnings`].
     ///
     /// # Errors
     /// A reserved name, or a model without its required options.
     pub fn instantiate(self) -> Result<Config, ConfigError> {
-        Err(ConfigError::NotFound(self.path))
+        let written = self.sections.get(BARMAN_SECTION).into_iter().flatten();
+        let mut config = Config {
+            barman_section: written
+                .map(|(name, entry)| (name.clone(), (entry.text.clone(), entry.source.clone())))
+                .collect(),
+            path: self.path,
+            main: self.main,
+            servers: BTreeMap::new(),
+            models: BTreeMap::new(),
+            warnings: Vec::new(),
+            reported_errors: Vec::new(),
+            errors: Vec::new(),
+        };
+        let global = self.sections.get(BARMAN_SECTION);
+        for (name, section) in self.sections.iter().filter(|(name, _)| *name != BARMAN_SECTION) {
+            if name == "all" {
+                return Err(ConfigError::ReservedName);
+            }
+            let is_model = model::is_model(section).map_err(|(source, reason)| ConfigError::Syntax {
+                file: source.file,
+                line: source.line,
+                reason: format!("model in [{name}]: {reason}"),
+            })?;
+            let warnings = if is_model {
+                let (model, warnings) =
+                    model::build(name, section).map_err(|errors| ConfigError::MissingRequired { errors })?;
+                config.models.insert(name.to_owned(), model);
+                warnings
+            } else {
+                let known = |option: &str| SERVER_OPTIONS.iter().any(|spec| spec.name == option);
+                let mut warnings = resolve::unknown_options(name, section, known);
+                let (server, refused) = resolve::server(name, section, global, &config.main);
+                warnings.extend(refused);
+                config.servers.insert(name.to_owned(), server);
+                warnings
+            };
+            config.warnings.extend(warnings);
+        }
+        config.settle();
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// The object `global.config` of `diagnose`: what `[barman]` says, and the defaults of three options.
+    #[must_use]
+    pub fn diagnose_global(&self, with_sources: bool) -> Map<String, Value> {
+        let defaults = [
+            "barman_lock_directory",
+            "config_changes_queue",
+            "lock_directory_cleanup",
+        ];
+        let mut values: BTreeMap<&str, (Value, Option<&Source>)> = self
+            .barman_section
+            .iter()
+            .map(|(name, (text, source))| (name.as_str(), (json!(text), Some(source))))
+            .collect();
+        for name in defaults {
+            let shown = (self.main.held(name).json(), self.main.sources.get(name));
+            values.insert(name, shown);
+        }
+        let mut shown: Map<String, Value> = values
+            .into_iter()
+            .map(|(name, (value, source))| {
+                (name.to_owned(), server::with_source(value, source, with_sources))
+            })
+            .collect();
+        shown.insert("errors_list".to_owned(), json!(self.errors));
+        shown
+    }
+
+    /// What needs all servers and models: active models, shared directories, options that do not fit together.
+    fn settle(&mut self) {
+        self.errors = paths::conflicts(&mut self.servers);
+        let names: Vec<String> = self.servers.keys().cloned().collect();
+        for name in &names {
+            model::apply_active(self, name);
+        }
+        for server in self.servers.values_mut() {
+            coherence::examine(server);
+        }
     }
 }

@@ -3,6 +3,8 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use crate::base::duration;
+
 /// A value ready to be displayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
@@ -73,14 +75,9 @@ impl Shown {
     pub fn diagnose(&self) -> Value {
         match self {
             Shown::Keywords(_, members) => json!(members.join(",")),
+            Shown::Duration(duration) => json!(duration::human(duration.as_seconds_f64())),
             other => other.json(),
         }
-    }
-
-    /// The text that `%(name)s` in a derived default stands for.
-    #[must_use]
-    pub(super) fn substitution(&self) -> String {
-        self.console()
     }
 }
 
@@ -115,7 +112,7 @@ pub(super) fn python_list<S: AsRef<str>>(items: &[S]) -> String {
 
 /// Python's `str(timedelta)`: `31 days, 0:00:00`.
 #[must_use]
-pub fn python_timedelta(duration: TimeDelta) -> String {
+pub(super) fn python_timedelta(duration: TimeDelta) -> String {
     let seconds = duration.num_seconds();
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let clock = format!("{}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);

@@ -46,6 +46,8 @@ pub struct OptionSpec {
     pub scope: Scope,
     /// Its default as it would be written in the file; `%(x)s` stands for another option of the same server.
     pub default: Option<&'static str>,
+    /// What an empty value means.
+    pub empty: Emptiness,
     /// What kind of value it takes, for the manual page: `boolean`, `integer`, `path` …
     pub kind: &'static str,
     /// The release of Barman that declared it obsolete.
@@ -66,16 +68,58 @@ impl OptionSpec {
     }
 }
 
+/// Why the text of a value was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// In Barman's words, as they appear after `Ignoring invalid configuration value … section: `.
+    Reason(String),
+    /// One word of a comma-separated set: the word, and what is wrong with it.
+    Keyword(String, String),
+}
+
+impl Refusal {
+    /// The reason in full, for the option `name` set in `place` (`[main] section`).
+    #[must_use]
+    pub(super) fn describe(&self, name: &str, place: &str) -> String {
+        match self {
+            Refusal::Reason(reason) => reason.clone(),
+            Refusal::Keyword(word, reason) => {
+                format!("Invalid configuration value '{word}' for key {name} in {place}: {reason}")
+            }
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Refusal::Reason(reason)
+    }
+}
+
+/// What an empty value means for a kind of option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emptiness {
+    /// It is not a value: the inherited one or the default is used, with a warning.
+    Refused,
+    /// The option is set to nothing: neither the inherited value nor the default is used.
+    Unset,
+    /// It is a value like others (a set without members).
+    Value,
+}
+
 /// The type of an option: how its text is read and shown.
-pub trait OptionType: Sized {
+pub(super) trait OptionType: Sized {
     /// The name of the kind of value, for the manual page.
     const KIND: &'static str;
+
+    /// What an empty value means.
+    const EMPTY: Emptiness = Emptiness::Refused;
 
     /// Reads the text of a value.
     ///
     /// # Errors
-    /// The reason, in Barman's words, as it appears after `Ignoring invalid configuration value … section: `.
-    fn read(text: &str) -> Result<Self, String>;
+    /// What is wrong with it.
+    fn read(text: &str) -> Result<Self, Refusal>;
 
     /// The value as `show-servers` and `diagnose` show it.
     fn shown(&self) -> Shown;
@@ -83,8 +127,9 @@ pub trait OptionType: Sized {
 
 impl<T: OptionType> OptionType for Option<T> {
     const KIND: &'static str = T::KIND;
+    const EMPTY: Emptiness = T::EMPTY;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, Refusal> {
         T::read(text).map(Some)
     }
 
@@ -119,6 +164,7 @@ macro_rules! options {
                 name: stringify!($name),
                 scope: $crate::config::table::Scope::$scope,
                 default: $crate::config::table::optional!($($default)?),
+                empty: <$type as $crate::config::table::OptionType>::EMPTY,
                 kind: <$type as $crate::config::table::OptionType>::KIND,
                 deprecated: $crate::config::table::optional!($($deprecated)?),
                 help: &[$($help),+],
@@ -127,16 +173,17 @@ macro_rules! options {
 
         impl $structure {
             /// Reads `text` into the option `name`. An unknown name is an error.
-            pub(super) fn assign(&mut self, name: &str, text: &str) -> Result<(), String> {
+            pub(super) fn assign(&mut self, name: &str, text: &str) -> Result<(), $crate::config::table::Refusal> {
                 match name {
                     $( stringify!($name) => {
                         self.$name = <$type as $crate::config::table::OptionType>::read(text)?;
                     } )+
-                    _ => return Err(format!("there is no option \"{name}\"")),
+                    _ => return Err(format!("there is no option \"{name}\"").into()),
                 }
                 Ok(())
             }
 
+            #[allow(dead_code)] // one of the structures has no use for it
             /// Empties the option `name`: what Barman shows as `None`.
             pub(super) fn clear(&mut self, name: &str) {
                 match name {

@@ -1,0 +1,69 @@
+//! Options whose mistakes Barman only logs: it takes their text as it is, and a fallback once the server is used.
+
+use super::kinds::TablespaceLimits;
+use super::options::ServerConfig;
+use super::table::OptionType;
+
+/// The text to use for an option: the one given, or the fallback after a mistake, which is noted for the log.
+pub(super) fn accepted(server: &mut ServerConfig, option: &str, text: &str) -> String {
+    let name = server.name.clone();
+    let mut note = |line: String| server.log_warnings.push(line);
+    match option {
+        "bandwidth_limit" if !text.is_empty() && u64::read(text).is_err() => {
+            note(format!(
+                "Invalid bandwidth_limit \"{text}\" for server \"{name}\" (fallback to \"0\")"
+            ));
+            String::new()
+        }
+        "minimum_redundancy" if u32::read(text).is_err() => {
+            let fault = if i64::read(text).is_ok_and(|number| number < 0) {
+                "Negative value of"
+            } else {
+                "Invalid"
+            };
+            note(format!(
+                "{fault} minimum_redundancy \"{text}\" for server \"{name}\" (fallback to \"0\")"
+            ));
+            "0".to_owned()
+        }
+        "retention_policy_mode" if text != "auto" => {
+            note(format!(
+                "Unsupported retention_policy_mode \"{}\" for server \"{name}\" (fallback to \"auto\")",
+                none_if_empty(text)
+            ));
+            "auto".to_owned()
+        }
+        "wal_retention_policy" if text != "main" => {
+            note(format!(
+                "Unsupported wal_retention_policy value \"{}\" for server \"{name}\" (fallback to \"main\")",
+                none_if_empty(text)
+            ));
+            "main".to_owned()
+        }
+        "tablespace_bandwidth_limit" => tablespace_rules(server, text),
+        _ => text.to_owned(),
+    }
+}
+
+fn none_if_empty(text: &str) -> &str {
+    if text.is_empty() { "None" } else { text }
+}
+
+/// The rules that are well formed, without those that say no more than `bandwidth_limit`.
+fn tablespace_rules(server: &mut ServerConfig, text: &str) -> String {
+    let mut kept = Vec::new();
+    for rule in text.split_whitespace() {
+        match TablespaceLimits::read(rule) {
+            Ok(TablespaceLimits(limits)) => {
+                let general = server.bandwidth_limit.unwrap_or_default();
+                if limits.iter().any(|(_, limit)| *limit != general) {
+                    kept.push(rule);
+                }
+            }
+            Err(_) => server
+                .log_warnings
+                .push(format!("Invalid tablespace_bandwidth_limit rule '{rule}'")),
+        }
+    }
+    kept.join(" ")
+}

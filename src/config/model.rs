@@ -1,0 +1,156 @@
+//! Models: sets of options that can be applied on top of the servers of one cluster (configuration reference §5).
+
+use std::fs;
+use std::io::ErrorKind;
+
+use serde_json::{Map, Value, json};
+
+use super::files::{Entry, Section};
+use super::lenient;
+use super::options::{SERVER_OPTIONS, ServerConfig};
+use super::resolve;
+use super::server::with_source;
+use super::shown::Shown;
+use super::source::Source;
+use super::table::{Emptiness, OptionType};
+use super::{Config, ModelConfig};
+
+/// The option that makes a section a model.
+const MARK: &str = "model";
+
+/// Whether a section is a model; `Err` holds the reason why its `model` option cannot be read.
+pub(super) fn is_model(section: &Section) -> Result<bool, (Source, String)> {
+    section.get(MARK).map_or(Ok(false), |entry| {
+        bool::read(&entry.text)
+            .map_err(|refusal| (entry.source.clone(), refusal.describe(MARK, "this section")))
+    })
+}
+
+/// Builds a model, with warnings about what it cannot set.
+///
+/// # Errors
+/// The lines about required options that are missing.
+pub(super) fn build(name: &str, section: &Section) -> Result<(ModelConfig, Vec<String>), Vec<String>> {
+    let cluster = section
+        .get("cluster")
+        .map(|entry| entry.text.clone())
+        .ok_or_else(|| vec![format!("Parameter \"cluster\" is required in [{name}] section.")])?;
+    let allowed = |option: &str| {
+        option == MARK
+            || SERVER_OPTIONS
+                .iter()
+                .any(|spec| spec.scope.model && spec.name == option)
+    };
+    let mut warnings = resolve::unknown_options(name, section, allowed);
+    let mut model = ModelConfig {
+        name: name.to_owned(),
+        cluster,
+        overrides: std::collections::BTreeMap::new(),
+    };
+    // Values are read into a server that is thrown away, to find the mistakes now.
+    let mut trial = ServerConfig {
+        name: name.to_owned(),
+        ..ServerConfig::default()
+    };
+    for spec in SERVER_OPTIONS.iter().filter(|spec| spec.scope.model) {
+        let Some(Entry { text, source }) = section.get(spec.name) else {
+            continue;
+        };
+        // A model can set options but not unset them.
+        if text.is_empty() && spec.empty == Emptiness::Unset {
+            continue;
+        }
+        match trial.assign(spec.name, text) {
+            Ok(()) => {
+                model.overrides.insert(spec.name, (text.clone(), source.clone()));
+            }
+            // These mistakes are found, and logged, when the model is applied.
+            Err(_) if lenient::accepted(&mut trial.clone(), spec.name, text) != *text => {
+                model.overrides.insert(spec.name, (text.clone(), source.clone()));
+            }
+            Err(refusal) => {
+                let entry = Entry {
+                    text: text.clone(),
+                    source: source.clone(),
+                };
+                warnings.push(resolve::ignored(&entry, spec.name, name, &refusal));
+            }
+        }
+    }
+    Ok((model, warnings))
+}
+
+impl ModelConfig {
+    /// Applies the model to a server. Defaults that derive from other options are not derived again.
+    pub fn apply(&self, server: &mut ServerConfig) {
+        for (option, (text, source)) in &self.overrides {
+            let text = lenient::accepted(server, option, text);
+            match server.assign(option, &text) {
+                Ok(()) => {
+                    server.emptied.remove(option);
+                    server.sources.insert(option, source.clone());
+                }
+                Err(refusal) => log::warn!(
+                    "{}",
+                    refusal.describe(option, &format!("[{}] section", self.name))
+                ),
+            }
+        }
+        server.active_model = Some(self.name.clone());
+    }
+
+    /// The object `config` of the model in `diagnose`.
+    #[must_use]
+    pub fn diagnose(&self, with_sources: bool) -> Map<String, Value> {
+        let mut held = ServerConfig::default();
+        self.apply(&mut held);
+        let mut values: Map<String, Value> = SERVER_OPTIONS
+            .iter()
+            .filter(|spec| spec.scope.model)
+            .map(|spec| {
+                let set = self.overrides.get(spec.name);
+                let shown = if set.is_some() {
+                    held.shown(spec.name)
+                } else {
+                    Shown::Null
+                };
+                let value = with_source(shown.diagnose(), set.map(|(_, source)| source), with_sources);
+                (spec.name.to_owned(), value)
+            })
+            .collect();
+        values.insert(MARK.to_owned(), with_source(json!(true), None, with_sources));
+        values
+    }
+}
+
+/// Applies to a server the model that its file names, if there is one.
+pub(super) fn apply_active(config: &mut Config, server_name: &str) {
+    let Some(server) = config.servers.get_mut(server_name) else {
+        return;
+    };
+    let file = server.active_model_file();
+    let name = match fs::read_to_string(&file) {
+        Ok(text) => text.trim().to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return,
+        Err(error) => {
+            server.disable(format!(
+                "cannot read the active model from \"{}\": {error}",
+                file.display()
+            ));
+            return;
+        }
+    };
+    if name.is_empty() {
+        return;
+    }
+    match config.models.get(&name) {
+        None => server.disable(format!(
+            "Model '{name}' is set as the active model for the server '{server_name}' but the model does not exist."
+        )),
+        Some(model) if model.cluster != server.cluster => config.reported_errors.push(format!(
+            "Model '{name}' has 'cluster={}', which is not compatible with 'cluster={}' from server '{server_name}'",
+            model.cluster, server.cluster
+        )),
+        Some(model) => model.apply(server),
+    }
+}

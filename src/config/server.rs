@@ -1,0 +1,122 @@
+//! What can be asked of a server's configuration.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::kinds::NotLocal;
+use super::options::{SERVER_OPTIONS, ServerConfig};
+use super::shown::Shown;
+use super::source::Source;
+use crate::base::report::Reporter;
+
+impl ServerConfig {
+    /// Whether the server mirrors another Barman host instead of taking backups itself.
+    #[must_use]
+    pub fn is_passive(&self) -> bool {
+        self.primary_ssh_command.is_some()
+    }
+
+    /// Where metadata of backups are kept. Not configurable.
+    #[must_use]
+    pub fn metadata_directory(&self) -> PathBuf {
+        self.backup_directory.join("meta")
+    }
+
+    /// `basebackups_directory` as a directory.
+    ///
+    /// # Errors
+    /// It is an object store.
+    pub fn local_basebackups(&self) -> Result<&Path, NotLocal> {
+        self.basebackups_directory.local()
+    }
+
+    /// `wals_directory` as a directory.
+    ///
+    /// # Errors
+    /// It is an object store.
+    pub fn local_wals(&self) -> Result<&Path, NotLocal> {
+        self.wals_directory.local()
+    }
+
+    /// The file that names the active model.
+    #[must_use]
+    pub fn active_model_file(&self) -> PathBuf {
+        self.backup_directory.join(".active-model.auto")
+    }
+
+    /// The path of a lock file of this server: `.{name}-{kind}.lock` in the lock directory.
+    #[must_use]
+    pub fn lock_file(&self, kind: &str) -> PathBuf {
+        self.barman_lock_directory
+            .join(format!(".{}-{kind}.lock", self.name))
+    }
+
+    /// Takes the server out of use because of a mistake in its configuration.
+    pub fn disable(&mut self, message: String) {
+        self.disabled = true;
+        self.msg_list.push(message);
+    }
+
+    /// Tells the operator and the log what there is to say about this server, once it is used.
+    pub fn announce(&self, reporter: &dyn Reporter) {
+        for warning in &self.warnings {
+            reporter.warning(warning);
+        }
+        for warning in &self.log_warnings {
+            log::warn!(target: "barman.server", "{warning}");
+        }
+    }
+
+    /// The value of an option as the commands show it.
+    #[must_use]
+    pub fn shown(&self, option: &str) -> Shown {
+        if self.emptied.contains(option) {
+            Shown::Null
+        } else {
+            self.held(option)
+        }
+    }
+
+    /// Every option with its value, in alphabetical order, and `name` among them.
+    #[must_use]
+    pub fn all_shown(&self) -> Vec<(&'static str, Shown)> {
+        let mut all: Vec<_> = SERVER_OPTIONS
+            .iter()
+            .map(|spec| (spec.name, self.shown(spec.name)))
+            .collect();
+        all.push(("name", Shown::Text(self.name.clone())));
+        all.sort_by_key(|(name, _)| *name);
+        all
+    }
+
+    /// Where the value of an option was written; `None` for a default.
+    #[must_use]
+    pub fn source(&self, option: &str) -> Option<&Source> {
+        self.sources.get(option)
+    }
+
+    /// The object `config` of `diagnose`; with sources, each value becomes `{"source": file, "value": value}`.
+    #[must_use]
+    pub fn diagnose(&self, with_sources: bool) -> Map<String, Value> {
+        self.all_shown()
+            .into_iter()
+            .map(|(name, shown)| {
+                let value = with_source(shown.diagnose(), self.source(name), with_sources);
+                (name.to_owned(), value)
+            })
+            .collect()
+    }
+}
+
+/// A value of `diagnose`, with its source if that is wanted.
+pub(super) fn with_source(value: Value, source: Option<&Source>, wanted: bool) -> Value {
+    if !wanted {
+        return value;
+    }
+    let file = source.map_or_else(
+        || "default".to_owned(),
+        |source| source.file.display().to_string(),
+    );
+    json!({"source": file, "value": value})
+}
