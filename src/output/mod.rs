@@ -1,1 +1,215 @@
-//! Placeholder: replaced by the first commit of this layer.
+//! Everything that is printed: lines while a command works, reports when it is done, progress on a terminal, the log.
+//!
+//! A command gets one [`Output`]. It is the [`Reporter`] of the domain, shows report structs through [`Render`], and
+//! remembers the exit code. What it writes has no passwords in it, whatever the format.
+
+pub mod log_file;
+mod progress;
+mod redaction;
+mod screen;
+
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Map, Value, json};
+
+use crate::base::json;
+use crate::base::report::{NoProgress, Progress, Reporter, Total};
+
+pub use redaction::redacted;
+pub use screen::Page;
+use screen::{Screen, Stream};
+
+/// A report that can be shown to people and to programs.
+pub trait Render {
+    /// Adds its lines for people.
+    fn console(&self, page: &mut Page);
+    /// Adds its members to the JSON document.
+    fn json(&self, document: &mut Map<String, Value>);
+}
+
+/// What the output looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    Console,
+    /// One JSON document at the end.
+    Json,
+    /// What a Nagios plugin writes: the report alone.
+    Nagios,
+}
+
+/// How to write, as the command line says.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// What the output looks like.
+    pub format: Format,
+    /// Leave out what is neither a warning nor an error.
+    pub quiet: bool,
+    /// Show debugging lines.
+    pub debug: bool,
+    /// Colour warnings, errors and results.
+    pub color: bool,
+    /// Show progress bars.
+    pub progress: bool,
+}
+
+/// Where a command writes.
+#[derive(Debug)]
+pub struct Output {
+    style: Style,
+    screen: Screen,
+    document: Mutex<Map<String, Value>>,
+    code: AtomicU8,
+}
+
+/// The logger's name for lines that are also written to the log.
+const LOGGER: &str = "barman.cli";
+
+impl Output {
+    /// An output on standard output and standard error.
+    #[must_use]
+    pub fn new(style: Style) -> Output {
+        Output {
+            style,
+            screen: Screen::standard(style.color),
+            document: Mutex::new(Map::new()),
+            code: AtomicU8::new(0),
+        }
+    }
+
+    /// Shows a report.
+    pub fn show(&self, report: &dyn Render) {
+        match self.style.format {
+            Format::Json => report.json(&mut self.document.lock().unwrap_or_else(PoisonError::into_inner)),
+            Format::Console if self.style.quiet => {}
+            Format::Console | Format::Nagios => {
+                let mut page = Page::new(self.style.color);
+                report.console(&mut page);
+                self.screen.write(Stream::Out, &redacted(page.text()));
+            }
+        }
+    }
+
+    /// An error line; the exit code becomes 1 if it is still 0.
+    pub fn error_line(&self, line: &str) {
+        log::error!(target: LOGGER, "{line}");
+        self.fail_with(1);
+        self.problem("ERROR", "_ERROR", line);
+    }
+
+    /// The line of a failure that nobody foresaw; the exit code becomes 1 if it is still 0.
+    pub fn exception_line(&self, line: &str) {
+        log::error!(target: LOGGER, "{line}");
+        self.fail_with(1);
+        self.problem(
+            "EXCEPTION",
+            "_EXCEPTION",
+            &format!("{line}\nSee log file for more details."),
+        );
+    }
+
+    /// A bare text on standard error, in every format.
+    pub fn plain_error(&self, text: &str) {
+        self.screen.write(Stream::Err, &redacted(&format!("{text}\n")));
+    }
+
+    /// Text on standard output as it is, in every format: documents that are not reports.
+    pub fn plain(&self, text: &str) {
+        self.screen.write(Stream::Out, text);
+    }
+
+    /// Standard output for bytes that are not text. Nothing else may be written meanwhile.
+    pub fn bytes(&self) -> impl io::Write + use<> {
+        io::stdout()
+    }
+
+    /// Sets the exit code, unless a failure has set it already. A command's own codes (2, 3) win over 1.
+    pub fn fail_with(&self, code: u8) {
+        self.code.fetch_max(code, Ordering::SeqCst);
+    }
+
+    /// The exit code so far.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        self.code.load(Ordering::SeqCst)
+    }
+
+    /// Writes what is still to be written and says how to exit.
+    #[must_use]
+    pub fn finish(&self) -> u8 {
+        if self.style.format == Format::Json && !self.style.quiet {
+            let mut document = Value::Object(std::mem::take(
+                &mut self.document.lock().unwrap_or_else(PoisonError::into_inner),
+            ));
+            redaction::redact_value(&mut document);
+            match json::line(&document) {
+                Ok(text) => self.screen.write(Stream::Out, &text),
+                Err(error) => self.plain_error(&format!("cannot write the JSON document: {error}")),
+            }
+        }
+        if self.screen.lost() {
+            self.fail_with(1);
+        }
+        self.code()
+    }
+
+    /// A line that people see on standard error behind its prefix.
+    fn problem(&self, prefix: &str, key: &str, line: &str) {
+        match self.style.format {
+            Format::Console => self.screen.problem(prefix, &redacted(line)),
+            Format::Json => self.remember(key, line),
+            Format::Nagios => {}
+        }
+    }
+
+    /// Adds a line to a list of the JSON document.
+    fn remember(&self, key: &str, line: &str) {
+        let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
+        match document.entry(key.to_owned()).or_insert_with(|| json!([])) {
+            Value::Array(lines) => lines.push(json!(line)),
+            other => *other = json!([line]),
+        }
+    }
+}
+
+impl Reporter for Output {
+    fn info(&self, line: &str) {
+        log::info!(target: LOGGER, "{line}");
+        match self.style.format {
+            Format::Console if !self.style.quiet => {
+                self.screen.write(Stream::Out, &redacted(&format!("{line}\n")));
+            }
+            Format::Json => self.remember("_INFO", line),
+            Format::Console | Format::Nagios => {}
+        }
+    }
+
+    fn warning(&self, line: &str) {
+        log::warn!(target: LOGGER, "{line}");
+        self.problem("WARNING", "_WARNING", line);
+    }
+
+    fn error(&self, line: &str) {
+        self.error_line(line);
+    }
+
+    fn debug(&self, line: &str) {
+        log::debug!(target: LOGGER, "{line}");
+        if self.style.debug {
+            self.problem("DEBUG", "_DEBUG", line);
+        }
+    }
+
+    fn progress(&self, title: &str, total: Total) -> Box<dyn Progress> {
+        if self.style.progress {
+            progress::bar(&self.screen, title, total)
+        } else {
+            Box::new(NoProgress)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

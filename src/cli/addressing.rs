@@ -1,0 +1,198 @@
+//! Which servers and backups a command means, and what it does with servers that are out of use.
+//!
+//! The rules exist once, here: names are taken apart, resolved and put in order; unknown ones are reported in their
+//! place; an inactive, disabled or passive server is worked on, skipped or refused as the table says. Facts: command
+//! reference §3 and §4.
+
+use std::collections::BTreeSet;
+
+use super::failure::Failure;
+use super::session::Session;
+use crate::base::report::Reporter;
+use crate::config::ServerConfig;
+
+/// What a command does with a server in some state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Treatment {
+    /// It works on it.
+    Run,
+    /// It says so and goes on; this is not an error.
+    Skip,
+    /// It says why not; the exit code becomes 1.
+    Refuse,
+}
+
+use Treatment::{Refuse, Run, Skip};
+
+/// The command, and what it does with an inactive, a disabled and a passive server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    inactive: Treatment,
+    disabled: Treatment,
+    passive: Treatment,
+}
+
+const fn rule(inactive: Treatment, disabled: Treatment, passive: Treatment) -> Rule {
+    Rule {
+        inactive,
+        disabled,
+        passive,
+    }
+}
+
+//                                                         inactive disabled passive
+pub(super) const ARCHIVE_WAL: Rule = rule(Skip, Refuse, Run);
+pub(super) const BACKUP: Rule = rule(Skip, Refuse, Skip);
+pub(super) const CHECK: Rule = rule(Run, Run, Run);
+pub(super) const CHECK_BACKUP: Rule = rule(Skip, Refuse, Run);
+pub(super) const CHECK_WAL_ARCHIVE: Rule = rule(Skip, Refuse, Run);
+pub(super) const DELETE: Rule = rule(Run, Refuse, Run);
+pub(super) const GENERATE_MANIFEST: Rule = rule(Skip, Refuse, Run);
+pub(super) const GET_WAL: Rule = rule(Run, Refuse, Run);
+pub(super) const KEEP: Rule = rule(Skip, Refuse, Run);
+pub(super) const PROCESSES: Rule = rule(Skip, Refuse, Run);
+pub(super) const PUT_WAL: Rule = rule(Refuse, Refuse, Run);
+pub(super) const REBUILD_XLOGDB: Rule = rule(Skip, Refuse, Run);
+pub(super) const RESTORE: Rule = rule(Run, Refuse, Run);
+/// Commands that only show what is there: `list-backups`, `status`, `show-backup`, `list-files`, `verify-backup`, …
+pub(super) const SHOW: Rule = rule(Run, Run, Run);
+pub(super) const SWITCH_WAL: Rule = rule(Skip, Refuse, Skip);
+
+impl Session {
+    /// Does `work` for each of the servers named, in the order of the alphabet.
+    ///
+    /// Unknown servers are reported in their place. A failure of one server is reported and does not keep the others
+    /// from their turn.
+    pub(super) fn for_servers(
+        &self,
+        names: &[String],
+        rule: Rule,
+        mut work: impl FnMut(&ServerConfig) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for (name, server) in self.named(names)? {
+            let Some(server) = server else {
+                self.output.error(&unknown(&name));
+                continue;
+            };
+            if !self.admits(server, rule) {
+                continue;
+            }
+            if let Err(failure) = work(server) {
+                failure.report(&self.output);
+            }
+        }
+        Ok(())
+    }
+
+    /// The one server named; `None` when it is skipped or refused, which has been said then.
+    pub(super) fn server(&self, name: &str, rule: Rule) -> Result<Option<&ServerConfig>, Failure> {
+        if name == "all" {
+            return Err(Failure::error("You cannot use 'all' in a single server context"));
+        }
+        let config = self.sound_config()?;
+        let server = config
+            .servers
+            .get(name)
+            .ok_or_else(|| Failure::error(unknown(name)))?;
+        self.introduce(server);
+        Ok(self.admits(server, rule).then_some(server))
+    }
+
+    /// Every server of the configuration, in the order of the alphabet.
+    pub(super) fn every_server(&self) -> Result<Vec<&ServerConfig>, Failure> {
+        let servers: Vec<&ServerConfig> = self.sound_config()?.servers.values().collect();
+        servers.iter().for_each(|server| self.introduce(server));
+        Ok(servers)
+    }
+
+    /// The servers that `names` mean, each once, with `None` for unknown ones.
+    fn named(&self, names: &[String]) -> Result<Vec<(String, Option<&ServerConfig>)>, Failure> {
+        let config = self.sound_config()?;
+        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let found: Vec<(String, Option<&ServerConfig>)> = if names.contains("all") {
+            if names.len() > 1 {
+                self.output.error("You cannot use 'all' with other server names");
+            }
+            config
+                .servers
+                .iter()
+                .map(|(name, server)| (name.clone(), Some(server)))
+                .collect()
+        } else {
+            names
+                .into_iter()
+                .map(|name| (name.to_owned(), config.servers.get(name)))
+                .collect()
+        };
+        found
+            .iter()
+            .filter_map(|(_, server)| *server)
+            .for_each(|server| self.introduce(server));
+        Ok(found)
+    }
+
+    /// The configuration, unless its servers are in each other's way.
+    fn sound_config(&self) -> Result<&crate::config::Config, Failure> {
+        let config = self.config()?;
+        if config.errors.is_empty() {
+            return Ok(config);
+        }
+        for line in &config.errors {
+            self.output.error(line);
+        }
+        Err(Failure::reported())
+    }
+
+    /// Says what there is to say about the configuration of a server that is used.
+    fn introduce(&self, server: &ServerConfig) {
+        for line in &server.log_warnings {
+            log::warn!(target: "barman.config", "{line}");
+        }
+        for line in &server.warnings {
+            self.output.warning(line);
+        }
+    }
+
+    /// Whether a command with this rule works on the server; says why not.
+    fn admits(&self, server: &ServerConfig, rule: Rule) -> bool {
+        let name = &server.name;
+        let states = [
+            (
+                !server.active,
+                rule.inactive,
+                "inactive",
+                format!("Inactive server: {name}"),
+            ),
+            (
+                !server.msg_list.is_empty(),
+                rule.disabled,
+                "temporarily disabled",
+                server.msg_list.first().cloned().unwrap_or_default(),
+            ),
+            (
+                server.primary_ssh_command.is_some(),
+                rule.passive,
+                "passive",
+                format!("Passive server: {name}"),
+            ),
+        ];
+        for (holds, treatment, state, reason) in states {
+            match treatment {
+                Skip if holds => {
+                    self.output.info(&format!("Skipping {state} server '{name}'"));
+                    return false;
+                }
+                Refuse if holds => {
+                    self.output.error(&reason);
+                    return false;
+                }
+                _ => {}
+            }
+        }
+        true
+    }
+}
+
+fn unknown(name: &str) -> String {
+    format!("Unknown server '{name}'")
+}

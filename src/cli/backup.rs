@@ -1,0 +1,62 @@
+//! `barman backup`.
+
+use std::path::PathBuf;
+
+use super::arguments::{CopyOptions, ServersArgument};
+use super::failure::Failure;
+use super::session::Session;
+use super::value;
+
+/// Take a backup of servers
+#[derive(Debug, clap::Args)]
+pub(super) struct Backup {
+    /// Begin with a fast checkpoint
+    #[arg(long, overrides_with = "no_immediate_checkpoint")]
+    immediate_checkpoint: bool,
+    /// Wait for a spread checkpoint to begin with
+    #[arg(long, overrides_with = "immediate_checkpoint")]
+    no_immediate_checkpoint: bool,
+    /// Copy only what changed since this backup: an id, latest or latest-full
+    #[arg(long, value_name = "BACKUP_ID")]
+    incremental: Option<String>,
+    /// What to do with files that have not changed since the previous backup; link, if nothing is said
+    #[arg(long, value_name = "REUSE", num_args = 0..=1, default_missing_value = "link", value_parser = ["copy", "link", "off"], hide_possible_values = true)]
+    reuse_backup: Option<String>,
+    #[command(flatten)]
+    copy: CopyOptions,
+    /// Wait until the WAL files that the backup needs are archived
+    #[arg(long, short = 'w')]
+    wait: bool,
+    /// Stop waiting for WAL files after this many seconds
+    #[arg(long, value_name = "TIMEOUT", value_parser = value::non_negative, allow_negative_numbers = true)]
+    wait_timeout: Option<u32>,
+    /// Send a query every so many seconds to keep the connection to PostgreSQL alive; 0 sends none
+    #[arg(long, value_name = "KEEPALIVE_INTERVAL", value_parser = value::non_negative, allow_negative_numbers = true)]
+    keepalive_interval: Option<u32>,
+    /// A name by which other commands can refer to the backup
+    #[arg(long, value_name = "BACKUP_NAME", value_parser = value::backup_name)]
+    name: Option<String>,
+    /// Write a backup manifest
+    #[arg(long, overrides_with = "no_manifest")]
+    manifest: bool,
+    /// Write no backup manifest
+    #[arg(long, overrides_with = "manifest")]
+    no_manifest: bool,
+    /// Give the checks before the backup this many seconds; 0 means no limit
+    #[arg(long, value_name = "CHECK_TIMEOUT", value_parser = value::non_negative, allow_negative_numbers = true)]
+    check_timeout: Option<u32>,
+    /// Where files wait for their upload to an object store
+    #[arg(long, value_name = "CLOUD_STAGING_DIRECTORY", value_parser = value::absolute_path)]
+    cloud_staging_directory: Option<PathBuf>,
+    /// How much the staging directory may hold, as 30Gi
+    #[arg(long, value_name = "CLOUD_STAGING_MAX_SIZE", value_parser = value::size)]
+    cloud_staging_max_size: Option<u64>,
+    #[command(flatten)]
+    servers: ServersArgument,
+}
+
+impl Backup {
+    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
+        Err(Failure::later("backup"))
+    }
+}

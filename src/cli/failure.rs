@@ -1,0 +1,92 @@
+//! How a command fails: one type at the edge decides the message, the hint and the exit code.
+
+use crate::output::Output;
+
+/// A command that could not do its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+/// Where a failure comes from, which decides how it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The operator can do something about it: `ERROR: …`.
+    Error,
+    /// Nobody foresaw it: `EXCEPTION: …`, with a pointer to the log file.
+    Exception,
+    /// It came before any output was set up: the bare text.
+    Plain,
+    /// Everything has been said already; only the exit code is left.
+    Reported,
+}
+
+impl Failure {
+    /// A failure the operator can do something about.
+    pub(crate) fn error(message: impl Into<String>) -> Failure {
+        Failure::new(Kind::Error, message.into())
+    }
+
+    /// A failure nobody foresaw.
+    pub(crate) fn exception(message: impl Into<String>) -> Failure {
+        Failure::new(Kind::Exception, message.into())
+    }
+
+    /// A failure that ends the program before its output is set up.
+    pub(crate) fn plain(message: impl Into<String>) -> Failure {
+        Failure::new(Kind::Plain, message.into())
+    }
+
+    /// A failure that has been reported line by line.
+    pub(crate) fn reported() -> Failure {
+        Failure::new(Kind::Reported, String::new())
+    }
+
+    /// A command of Barman that this version does not have.
+    pub(crate) fn later(command: &str) -> Failure {
+        Failure::error(format!(
+            "This version of barkeep does not have the command '{command}' yet"
+        ))
+    }
+
+    /// The same failure with what to do next.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same failure with another exit code than 1.
+    #[must_use]
+    pub(crate) fn code(mut self, code: u8) -> Failure {
+        self.code = code;
+        self
+    }
+
+    fn new(kind: Kind, message: String) -> Failure {
+        Failure {
+            kind,
+            message,
+            hint: None,
+            code: 1,
+        }
+    }
+
+    /// Shows the failure and sets the exit code.
+    pub(crate) fn report(&self, output: &Output) {
+        let text = match &self.hint {
+            Some(hint) => format!("{}\nHINT: {hint}", self.message),
+            None => self.message.clone(),
+        };
+        match self.kind {
+            Kind::Error => output.error_line(&text),
+            Kind::Exception => output.exception_line(&text),
+            Kind::Plain => output.plain_error(&text),
+            Kind::Reported => {}
+        }
+        output.fail_with(self.code);
+    }
+}

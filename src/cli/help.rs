@@ -1,0 +1,14 @@
+//! `barman help`.
+
+use super::failure::Failure;
+use super::session::Session;
+
+/// Show this help
+#[derive(Debug, clap::Args)]
+pub(super) struct Help {}
+
+impl Help {
+    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
+        Err(Failure::later("help"))
+    }
+}

@@ -1,0 +1,234 @@
+//! One run of the manager: the order in which things are set up, and what a command then works with.
+//!
+//! The order is Barman's: arguments, main configuration file, user, log, output, the other files, the command.
+
+use std::cell::{OnceCell, RefCell};
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use log::LevelFilter;
+
+use super::arguments::{Color, Command, Format, GlobalOptions, LogLevel, Manager};
+use super::failure::Failure;
+use super::usage::{self, Stop};
+use crate::base::report::Reporter;
+use crate::config::{Config, ConfigError, MainConfig, MainFile, Settings};
+use crate::output::log_file::{self, Logging};
+use crate::output::{self, Output, Style};
+use crate::{BARMAN_LEVEL, VERSION};
+
+/// What a command works with.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Where it writes.
+    pub(super) output: Output,
+    /// The name the program was called by.
+    pub(super) program: &'static str,
+    /// `[barman]`.
+    pub(super) main: MainConfig,
+    settings: RefCell<Option<Settings>>,
+    config: OnceCell<Config>,
+}
+
+/// Runs the manager.
+pub(super) fn main(program: &'static str, arguments: Vec<OsString>) -> ExitCode {
+    // Two commands are not for operators: they have nothing to do with configuration, and no place in the help.
+    match arguments.get(1).and_then(|word| word.to_str()) {
+        Some("agent") => return super::agent::main(&arguments),
+        Some("generate") => return super::generate::main(arguments),
+        _ => {}
+    }
+    let definition = Manager::command().name(program);
+    let parsed = usage::parse(&definition, arguments).and_then(|matches| {
+        Manager::from_arg_matches(&matches).map_err(|error| Stop::Mistake(error.to_string()))
+    });
+    let screen = Output::new(plain_style());
+    match parsed {
+        Ok(manager) => ExitCode::from(run(program, manager)),
+        Err(Stop::Help(text)) => {
+            screen.plain(&text);
+            ExitCode::from(screen.finish())
+        }
+        Err(Stop::Version) => {
+            screen.plain(&format!("{}\n", version(program)));
+            ExitCode::from(screen.finish())
+        }
+        Err(Stop::Mistake(text)) => {
+            screen.plain_error(text.trim_end());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The answer to `--version`. Scripts read the first word as the level of Barman they can rely on.
+fn version(program: &str) -> String {
+    let name = if program == "barman" {
+        "barman by barkeep"
+    } else {
+        program
+    };
+    format!("{BARMAN_LEVEL} {name} {VERSION} (compatible with Barman {BARMAN_LEVEL})")
+}
+
+/// The full help, as `barman help` and `barman` alone show it.
+pub(super) fn help(program: &'static str) -> String {
+    Manager::command().name(program).render_help().to_string()
+}
+
+fn run(program: &'static str, manager: Manager) -> u8 {
+    let Manager { global, command, .. } = manager;
+    let session = match Session::start(program, &global, command.as_ref()) {
+        Ok(session) => session,
+        Err(failure) => {
+            let output = Output::new(plain_style());
+            failure.report(&output);
+            return output.finish();
+        }
+    };
+    let done = match command {
+        Some(command) => command.run(&session),
+        None => {
+            session.output.plain(&help(program));
+            Ok(())
+        }
+    };
+    if let Err(failure) = done {
+        failure.report(&session.output);
+    }
+    session.output.finish()
+}
+
+impl Session {
+    fn start(
+        program: &'static str,
+        global: &GlobalOptions,
+        command: Option<&Command>,
+    ) -> Result<Session, Failure> {
+        let from_environment = std::env::var_os("BARMAN_CONFIG_FILE").map(PathBuf::from);
+        let file =
+            MainFile::read(global.config.as_deref(), from_environment.as_deref()).map_err(Failure::from)?;
+        let outcome = start_log(global, &file.main);
+        let output = Output::new(style(global, command));
+        if let Err(line) = outcome {
+            output.warning(&line);
+        }
+        let settings = file.complete().map_err(Failure::from)?;
+        for line in &settings.warnings {
+            output.warning(line);
+        }
+        Ok(Session {
+            output,
+            program,
+            main: settings.main.clone(),
+            settings: RefCell::new(Some(settings)),
+            config: OnceCell::new(),
+        })
+    }
+
+    /// The whole configuration, read when it is first needed.
+    pub(super) fn config(&self) -> Result<&Config, Failure> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let Some(settings) = self.settings.borrow_mut().take() else {
+            // The first attempt failed and ended the command.
+            return Err(Failure::reported());
+        };
+        let config = settings.instantiate()?;
+        for line in &config.warnings {
+            self.output.warning(line);
+        }
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// The configuration file, to hand it to processes that are started.
+    pub(super) fn config_path(&self) -> Result<&Path, Failure> {
+        Ok(&self.config()?.path)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        match &error {
+            ConfigError::MissingRequired { errors } => {
+                let mut lines: Vec<String> = errors.iter().map(|line| format!("ERROR: {line}")).collect();
+                lines.push(error.to_string());
+                Failure::plain(lines.join("\n"))
+            }
+            _ => Failure::plain(error.to_string()),
+        }
+    }
+}
+
+/// Starts the log. A level that cannot be read is reported by the caller, once there is an output.
+fn start_log(global: &GlobalOptions, main: &MainConfig) -> Result<(), String> {
+    let (level, outcome) = match global.log_level {
+        Some(level) => (named_level(level), Ok(())),
+        None => match log_file::level(&main.log_level) {
+            Some(level) => (level, Ok(())),
+            None => (
+                LevelFilter::Info,
+                Err(format!("unknown log_level in config file: {}", main.log_level)),
+            ),
+        },
+    };
+    log_file::start(Logging {
+        path: main.log_file.clone(),
+        level,
+        layout: main.log_format.clone(),
+    });
+    outcome
+}
+
+fn named_level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Notset => LevelFilter::Trace,
+        LogLevel::Debug => LevelFilter::Debug,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Warning => LevelFilter::Warn,
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Critical => LevelFilter::Off,
+    }
+}
+
+fn style(global: &GlobalOptions, command: Option<&Command>) -> Style {
+    let nagios = matches!(command, Some(Command::Check(check)) if check.nagios);
+    let format = match global.format {
+        _ if nagios => output::Format::Nagios,
+        Format::Json => output::Format::Json,
+        Format::Console => output::Format::Console,
+    };
+    let terminal = std::io::stderr().is_terminal();
+    let color = match global.color {
+        Color::Always => true,
+        Color::Never => false,
+        // NO_COLOR wins over what we find out ourselves, not over what the operator asks for.
+        Color::Auto => {
+            terminal
+                && std::io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
+    };
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    Style {
+        format,
+        quiet: global.quiet,
+        debug: global.debug,
+        color,
+        progress: terminal && !dumb && !global.quiet && format == output::Format::Console,
+    }
+}
+
+/// The style of what is written before a session exists.
+fn plain_style() -> Style {
+    Style {
+        format: output::Format::Console,
+        quiet: false,
+        debug: false,
+        color: false,
+        progress: false,
+    }
+}

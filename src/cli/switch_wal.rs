@@ -1,0 +1,28 @@
+//! `barman switch-wal`.
+
+use super::arguments::ServersArgument;
+use super::failure::Failure;
+use super::session::Session;
+use super::value;
+
+/// Make PostgreSQL close the current WAL file
+#[derive(Debug, clap::Args)]
+pub(super) struct SwitchWal {
+    /// Issue a checkpoint before, so that there is something to close
+    #[arg(long)]
+    force: bool,
+    /// Wait until the WAL file is archived
+    #[arg(long)]
+    archive: bool,
+    /// Stop waiting after this many seconds; 0 means never
+    #[arg(long, value_name = "TIMEOUT", default_value = "30", value_parser = value::non_negative, allow_negative_numbers = true)]
+    archive_timeout: u32,
+    #[command(flatten)]
+    servers: ServersArgument,
+}
+
+impl SwitchWal {
+    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
+        Err(Failure::later("switch-wal"))
+    }
+}

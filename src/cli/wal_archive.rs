@@ -1,0 +1,103 @@
+//! `barman-wal-archive`: PostgreSQL's `archive_command`, which sends a WAL file to `barman put-wal` on the backup host.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+
+use super::client;
+use super::value;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "barman-wal-archive",
+    about = "Sends a WAL file to the backup host. For PostgreSQL's archive_command.",
+    version = crate::BARMAN_LEVEL,
+    disable_version_flag = true,
+    infer_long_args = true,
+    args_override_self = true,
+    color = clap::ColorChoice::Never,
+    max_term_width = 100
+)]
+pub(super) struct WalArchive {
+    /// Show the version and exit
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    version: Option<bool>,
+    #[command(flatten)]
+    host: client::HostOptions,
+    /// Only test that WAL files can be sent
+    #[arg(short, long)]
+    test: bool,
+    /// Send MD5 checksums instead of SHA-256, which old backup hosts do not know
+    #[arg(long)]
+    md5: bool,
+    #[command(flatten)]
+    compression: Compression,
+    /// The level of compression: low, medium, high or a number
+    #[arg(long, value_name = "COMPRESSION_LEVEL", value_parser = value::compression_level, allow_negative_numbers = true)]
+    compression_level: Option<String>,
+    #[command(flatten)]
+    server: client::HostArguments,
+    /// The WAL file: what %p stands for in archive_command
+    #[arg(value_name = "WAL_PATH")]
+    wal_path: std::path::PathBuf,
+}
+
+/// The compressions, of which the last one given counts.
+#[derive(Debug, clap::Args)]
+struct Compression {
+    /// Compress the WAL file with gzip
+    #[arg(short = 'z', long, overrides_with_all = ["bzip2", "xz", "snappy", "zstd", "lz4"])]
+    gzip: bool,
+    /// Compress the WAL file with bzip2
+    #[arg(short = 'j', long, overrides_with_all = ["gzip", "xz", "snappy", "zstd", "lz4"])]
+    bzip2: bool,
+    /// Compress the WAL file with xz
+    #[arg(long, overrides_with_all = ["gzip", "bzip2", "snappy", "zstd", "lz4"])]
+    xz: bool,
+    /// Compress the WAL file with snappy
+    #[arg(long, overrides_with_all = ["gzip", "bzip2", "xz", "zstd", "lz4"])]
+    snappy: bool,
+    /// Compress the WAL file with zstd
+    #[arg(long, overrides_with_all = ["gzip", "bzip2", "xz", "snappy", "lz4"])]
+    zstd: bool,
+    /// Compress the WAL file with lz4
+    #[arg(long, overrides_with_all = ["gzip", "bzip2", "xz", "snappy", "zstd"])]
+    lz4: bool,
+}
+
+impl Compression {
+    /// The name of the compression asked for.
+    fn name(&self) -> Option<&'static str> {
+        [
+            (self.gzip, "gzip"),
+            (self.bzip2, "bzip2"),
+            (self.xz, "xz"),
+            (self.snappy, "snappy"),
+            (self.zstd, "zstd"),
+            (self.lz4, "lz4"),
+        ]
+        .into_iter()
+        .find_map(|(asked, name)| asked.then_some(name))
+    }
+}
+
+/// Runs the program.
+pub(super) fn main(arguments: &[OsString]) -> ExitCode {
+    client::parse(&WalArchive::command(), arguments, |matches, output| {
+        let parsed = WalArchive::from_arg_matches(matches).map_err(|error| error.to_string());
+        run(parsed, output)
+    })
+}
+
+fn run(parsed: Result<WalArchive, String>, output: &crate::output::Output) {
+    match parsed {
+        Ok(arguments) => {
+            let _ = (arguments.compression.name(), &arguments.wal_path);
+            output.plain_error("ERROR: not yet");
+        }
+        Err(text) => output.plain_error(&text),
+    }
+    output.fail_with(2);
+}
