@@ -94,14 +94,14 @@ impl Session {
             .servers
             .get(name)
             .ok_or_else(|| Failure::error(unknown(name)))?;
-        self.introduce(server);
+        server.announce(&self.output);
         Ok(self.admits(server, rule).then_some(server))
     }
 
     /// Every server of the configuration, in the order of the alphabet.
     pub(super) fn every_server(&self) -> Result<Vec<&ServerConfig>, Failure> {
         let servers: Vec<&ServerConfig> = self.sound_config()?.servers.values().collect();
-        servers.iter().for_each(|server| self.introduce(server));
+        servers.iter().for_each(|server| server.announce(&self.output));
         Ok(servers)
     }
 
@@ -127,7 +127,7 @@ impl Session {
         found
             .iter()
             .filter_map(|(_, server)| *server)
-            .for_each(|server| self.introduce(server));
+            .for_each(|server| server.announce(&self.output));
         Ok(found)
     }
 
@@ -141,16 +141,6 @@ impl Session {
             self.output.error(line);
         }
         Err(Failure::reported())
-    }
-
-    /// Says what there is to say about the configuration of a server that is used.
-    fn introduce(&self, server: &ServerConfig) {
-        for line in &server.log_warnings {
-            log::warn!(target: "barman.config", "{line}");
-        }
-        for line in &server.warnings {
-            self.output.warning(line);
-        }
     }
 
     /// Whether a command with this rule works on the server; says why not.
@@ -170,7 +160,7 @@ impl Session {
                 server.msg_list.first().cloned().unwrap_or_default(),
             ),
             (
-                server.primary_ssh_command.is_some(),
+                server.is_passive(),
                 rule.passive,
                 "passive",
                 format!("Passive server: {name}"),

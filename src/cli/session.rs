@@ -141,6 +141,9 @@ impl Session {
         for line in &config.warnings {
             self.output.warning(line);
         }
+        for line in &config.reported_errors {
+            self.output.error(line);
+        }
         Ok(self.config.get_or_init(|| config))
     }
 

@@ -103,10 +103,9 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
 
 /// A size with one of the suffixes of configuration files: `30Gi`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
-    use crate::config::{ByteSize, OptionType};
-    ByteSize::read(text)
+    crate::config::ByteSize::parse(text)
         .map(|size| size.0)
-        .map_err(|_| format!("'{text}' is not a size: a number and one of k, Ki, M, Mi, G, Gi, T, Ti"))
+        .ok_or_else(|| format!("'{text}' is not a size: a number and one of k, Ki, M, Mi, G, Gi, T, Ti"))
 }
 
 /// A level of compression of `barman-wal-archive`: a word or a number.

@@ -262,6 +262,14 @@ impl OptionType for TimeDelta {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ByteSize(pub u64);
 
+impl ByteSize {
+    /// Reads a size as configuration files write it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<ByteSize> {
+        <ByteSize as OptionType>::read(text).ok()
+    }
+}
+
 impl OptionType for ByteSize {
     const KIND: &'static str = "size";
     const EMPTY: Emptiness = Emptiness::Unset;

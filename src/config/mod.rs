@@ -42,7 +42,7 @@ pub use kinds::{AbsolutePath, ByteSize, Location, NameList, NotLocal, SlotName, 
 pub use options::{MAIN_OPTIONS, MainConfig, SERVER_OPTIONS, ServerConfig};
 pub use shown::Shown;
 pub use source::Source;
-pub use table::{OptionSpec, OptionType, Scope};
+pub use table::{OptionSpec, Scope};
 
 /// Everything the configuration files say.
 #[derive(Debug, Clone)]
