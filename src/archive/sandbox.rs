@@ -57,6 +57,20 @@ impl Sandbox {
         path
     }
 
+    /// Writes an executable script below the root. Another process writes it: had this one the file open for writing
+    /// while another test starts a process, that process would inherit it and the script could not be run.
+    pub(super) fn script(&self, path: &str, script: &str) -> PathBuf {
+        let path = self.root.join(path);
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", "cat > \"$1\" && chmod 755 \"$1\"", "sh"])
+            .arg(&path);
+        let text = format!("#!/bin/sh\n{script}\n");
+        let written = crate::base::process::output_with_input(&mut command, text.as_bytes()).unwrap();
+        assert!(written.status.success());
+        path
+    }
+
     /// The names in a directory below the root, sorted.
     pub(super) fn list(&self, directory: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.root.join(directory))

@@ -201,7 +201,7 @@ impl WalCodec {
     }
 }
 
-/// Compresses a file with one of the built-in formats and syncs the new file's content.
+/// Compresses a file with one of the built-in formats into a new file and syncs the new file's content.
 ///
 /// # Errors
 /// Reading, compressing or writing failed, or the format is not built in.
@@ -211,7 +211,6 @@ pub fn compress_file(
     compression: Compression,
     level: Level,
 ) -> Result<(), CodecError> {
-    let mut input = File::open(source).at("open", source)?;
     let output = OpenOptions::new()
         .write(true)
         .create(true)
@@ -219,15 +218,29 @@ pub fn compress_file(
         .mode(0o600)
         .open(target)
         .at("create", target)?;
+    let output = compress_into(source, output, compression, level)?;
+    output.sync_all().at("sync", target)?;
+    Ok(())
+}
+
+/// Compresses a file with one of the built-in formats into an open file, which is given back, not synced.
+///
+/// # Errors
+/// Reading, compressing or writing failed, or the format is not built in.
+pub fn compress_into(
+    source: &Path,
+    output: File,
+    compression: Compression,
+    level: Level,
+) -> Result<File, CodecError> {
+    let mut input = File::open(source).at("open", source)?;
     let encoder = Encoder::new(output, compression, level).at("compress", source)?;
     let mut encoder = encoder.ok_or_else(|| CodecError::NoFilter {
         option: "custom_compression_filter",
         path: source.to_path_buf(),
     })?;
     copy(&mut input, &mut encoder).at("compress", source)?;
-    let output = encoder.finish().at("write", target)?;
-    output.sync_all().at("sync", target)?;
-    Ok(())
+    Ok(encoder.finish().at("write the compressed copy of", source)?)
 }
 
 /// Copies a stream to its end through a buffer that suits WAL segments. Returns the number of bytes.

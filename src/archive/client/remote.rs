@@ -1,0 +1,68 @@
+//! The Barman host, reached through `ssh`.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::base::process::{SpawnError, exit_code};
+use crate::base::shell;
+
+/// What ssh returns when the connection, and not the remote command, failed.
+pub(super) const SSH_FAILED: i32 = 255;
+
+/// How to reach `barman` on its host.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// The ssh program; a bare name is looked for in `PATH`.
+    pub ssh: PathBuf,
+    /// The host.
+    pub host: String,
+    /// The user there.
+    pub user: String,
+    /// The port; ssh's default without it.
+    pub port: Option<String>,
+    /// The configuration file on the Barman host.
+    pub config: Option<String>,
+}
+
+impl Remote {
+    /// A command that runs `barman` with `words` on the Barman host. The words are joined by blanks and read by the shell
+    /// there, so whatever may hold more than a plain word must be quoted already.
+    pub(super) fn barman<S: AsRef<str>>(&self, config: Option<String>, words: &[S]) -> Command {
+        let mut command = Command::new(&self.ssh);
+        if let Some(port) = &self.port {
+            command.arg("-p").arg(port);
+        }
+        command.args(["-q", "-T"]);
+        command.arg(format!("{}@{}", self.user, self.host));
+        command.arg("barman").args(config);
+        for word in words {
+            command.arg(word.as_ref());
+        }
+        command
+    }
+
+    /// Runs a test command: what it wrote (standard error first, as there is normally only one of them), and its exit
+    /// code as ssh returned it.
+    pub(super) fn test(command: &mut Command) -> Result<(Vec<u8>, i32), SpawnError> {
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| SpawnError {
+                program: "ssh".to_owned(),
+                source,
+            })?;
+        let mut text = output.stderr;
+        text.extend(output.stdout);
+        Ok((text, exit_code(output.status)))
+    }
+}
+
+/// A word for the remote shell: as it is when that is safe, as forced commands like to match it, quoted otherwise.
+pub(super) fn word(text: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "_-.+@%/:,=".contains(character);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        shell::quote(text)
+    }
+}
