@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::{PathContext, PathError};
@@ -43,14 +43,15 @@ impl LockFile {
     /// # Errors
     /// [`LockError::Busy`] when another process holds it.
     pub fn try_acquire(path: &Path) -> Result<LockFile, LockError> {
-        let file = open(path)?;
-        match file.try_lock() {
-            Ok(()) => Self::sign(file, path),
-            Err(TryLockError::WouldBlock) => Err(LockError::Busy {
-                path: path.to_path_buf(),
-            }),
-            Err(TryLockError::Error(error)) => Err(PathError::new("lock", path, error).into()),
-        }
+        Self::take(path, File::try_lock)
+    }
+
+    /// Takes the lock without waiting, together with others who share it. Nobody can then take it for himself.
+    ///
+    /// # Errors
+    /// [`LockError::Busy`] when another process holds it for itself.
+    pub fn try_acquire_shared(path: &Path) -> Result<LockFile, LockError> {
+        Self::take(path, File::try_lock_shared)
     }
 
     /// Takes the lock, waiting for as long as another process holds it.
@@ -58,9 +59,27 @@ impl LockFile {
     /// # Errors
     /// The lock file cannot be opened or locked.
     pub fn acquire(path: &Path) -> Result<LockFile, LockError> {
-        let file = open(path)?;
-        file.lock().at("lock", path)?;
-        Self::sign(file, path)
+        Self::take(path, |file| file.lock().map_err(TryLockError::Error))
+    }
+
+    fn take(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<LockFile, LockError> {
+        loop {
+            let file = open(path)?;
+            match lock(&file) {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LockError::Busy {
+                        path: path.to_path_buf(),
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(PathError::new("lock", path, error).into()),
+            }
+            // Lock files are removed by whoever cleans the directory: a lock on a file that has lost its name excludes
+            // nobody.
+            if named(&file, path)? {
+                return Self::sign(file, path);
+            }
+        }
     }
 
     /// The pid of the process that holds the lock, or `None` when nobody does.
@@ -110,6 +129,16 @@ impl Drop for LockFile {
     }
 }
 
+/// Whether `path` still is the name of the open file.
+fn named(file: &File, path: &Path) -> Result<bool, LockError> {
+    let held = file.metadata().at("examine", path)?;
+    match std::fs::metadata(path) {
+        Ok(current) => Ok((held.dev(), held.ino()) == (current.dev(), current.ino())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(PathError::new("examine", path, error).into()),
+    }
+}
+
 fn open(path: &Path) -> Result<File, LockError> {
     OpenOptions::new()
         .read(true)
@@ -142,6 +171,40 @@ mod tests {
         assert_eq!(LockFile::owner(&path).unwrap(), Some(std::process::id()));
         drop(held);
         assert_eq!(LockFile::owner(&path).unwrap(), None);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn readers_share_a_lock_that_no_owner_can_take() {
+        let path = std::env::temp_dir().join(format!(".barkeep-lock-shared-{}", std::process::id()));
+        let one = LockFile::try_acquire_shared(&path).unwrap();
+        let two = LockFile::try_acquire_shared(&path).unwrap();
+        assert!(matches!(
+            LockFile::try_acquire(&path),
+            Err(LockError::Busy { .. })
+        ));
+        drop((one, two));
+        let owner = LockFile::try_acquire(&path).unwrap();
+        assert!(matches!(
+            LockFile::try_acquire_shared(&path),
+            Err(LockError::Busy { .. })
+        ));
+        drop(owner);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_waiter_does_not_end_up_with_a_removed_file() {
+        let path = std::env::temp_dir().join(format!(".barkeep-lock-removed-{}", std::process::id()));
+        let first = LockFile::try_acquire(&path).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| LockFile::acquire(&path).unwrap());
+            // Whether the waiter opened the file before or after this, it must own the named one in the end.
+            std::fs::remove_file(&path).unwrap();
+            drop(first);
+            let second = waiter.join().unwrap();
+            assert!(named(&second.file, &path).unwrap());
+        });
         std::fs::remove_file(&path).unwrap();
     }
 }
