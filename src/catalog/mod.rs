@@ -1,1 +1,256 @@
-//! Placeholder: replaced by the first commit of this layer.
+//! The catalog: what a server's backups and WAL archive consist of, in Barman's own files.
+//!
+//! Everything here is read and written by Barman 3.19 as well, in turn or at the same time; the formats are those of the
+//! catalog reference. [`Catalog`] is the entry: it knows the paths, reads and saves [`BackupInfo`]s, and gives access to
+//! the locks and to the WAL database.
+
+pub mod locks;
+pub mod python_literal;
+
+mod annotations;
+mod backup_id;
+mod error;
+mod identity;
+mod info;
+mod info_text;
+mod layout;
+mod resolve;
+mod status;
+mod wal_entry;
+mod xlogdb;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::base::durable;
+use crate::base::error::{PathContext, PathError};
+use crate::codec::{CustomMagic, Detector};
+use crate::config::{NotLocal, ServerConfig, WalCompression};
+
+pub use annotations::KeepTarget;
+pub use backup_id::BackupId;
+pub use error::{CatalogError, ResolveError};
+pub use identity::Identity;
+pub use info::{BackupInfo, CopyStats, ItemTimes, Tablespace};
+pub use layout::Layout;
+pub use locks::Locks;
+pub use resolve::resolve;
+pub use status::{BackupStatus, BackupType};
+pub use wal_entry::{WalEntry, WalLine, modification_time};
+pub use xlogdb::{Entries, Rebuilt, XlogDb};
+
+/// The backups of a server, oldest first.
+pub type Backups = BTreeMap<BackupId, BackupInfo>;
+
+/// The catalog of one server. Making one does no I/O.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    layout: Layout,
+    detector: Detector,
+}
+
+impl Catalog {
+    /// The catalog that a configuration describes.
+    ///
+    /// # Errors
+    /// Base backups or WAL are kept in an object store.
+    pub fn of(config: &ServerConfig) -> Result<Catalog, NotLocal> {
+        let custom = match config.compression {
+            Some(WalCompression::Custom) => config
+                .custom_compression_magic
+                .as_deref()
+                .and_then(CustomMagic::parse)
+                .unwrap_or(CustomMagic::Everything),
+            _ => CustomMagic::Unused,
+        };
+        Ok(Catalog::at(Layout::of(config)?, Detector::new(custom)))
+    }
+
+    /// The catalog at `layout`. `detector` recognises compressed WAL.
+    #[must_use]
+    pub fn at(layout: Layout, detector: Detector) -> Catalog {
+        Catalog { layout, detector }
+    }
+
+    /// Where everything lies.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The name of the server.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.layout.server
+    }
+
+    /// The lock files.
+    #[must_use]
+    pub fn locks(&self) -> Locks {
+        Locks::of(&self.layout)
+    }
+
+    /// The WAL database.
+    #[must_use]
+    pub fn xlogdb(&self) -> XlogDb {
+        XlogDb::at(self.layout.clone(), self.detector.clone())
+    }
+
+    /// Creates the directories that are missing, durably.
+    ///
+    /// # Errors
+    /// A directory cannot be created.
+    pub fn create_directories(&self) -> Result<(), PathError> {
+        self.layout
+            .directories()
+            .into_iter()
+            .try_for_each(durable::create_dir_all)
+    }
+
+    /// An id for a backup that begins now. The lock of [`Locks::backup`] must be held.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub fn new_id(&self) -> Result<BackupId, CatalogError> {
+        let paths = self.info_paths()?;
+        let newest = paths.keys().next_back();
+        Ok(BackupId::unused(BackupId::now(), newest, |id| {
+            paths.contains_key(id) || self.layout.base_dir(id).symlink_metadata().is_ok()
+        }))
+    }
+
+    /// Every backup of the catalog, whatever its status.
+    ///
+    /// # Errors
+    /// A directory or a `backup.info` cannot be read.
+    pub fn backups(&self) -> Result<Backups, CatalogError> {
+        self.info_paths()?
+            .into_iter()
+            .map(|(id, path)| Ok((id.clone(), read_info(id, &path)?)))
+            .collect()
+    }
+
+    /// One backup; `None` when the catalog has no such backup.
+    ///
+    /// # Errors
+    /// Its `backup.info` cannot be read.
+    pub fn load(&self, id: &BackupId) -> Result<Option<BackupInfo>, CatalogError> {
+        for path in [self.layout.info_path(id), self.layout.legacy_info_path(id)] {
+            if path.is_file() {
+                return read_info(id.clone(), &path).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Saves what is known of a backup, atomically and durably.
+    ///
+    /// # Errors
+    /// The file cannot be written; the previous one is then still in place.
+    pub fn save(&self, info: &BackupInfo) -> Result<(), PathError> {
+        durable::create_dir_all(&self.layout.meta)?;
+        durable::write(&self.layout.info_path(&info.id), info.to_text().as_bytes())
+    }
+
+    /// Removes the metadata of a backup from both its places, durably.
+    ///
+    /// # Errors
+    /// A file exists and cannot be removed.
+    pub fn remove_info(&self, id: &BackupId) -> Result<(), PathError> {
+        let legacy = self.layout.legacy_info_path(id);
+        if legacy.exists() {
+            durable::remove(&legacy)?;
+        }
+        durable::remove(&self.layout.info_path(id))
+    }
+
+    /// The copy of PGDATA: `base/{id}/data`, or `base/{id}/pgdata` of a very old backup.
+    #[must_use]
+    pub fn data_dir(&self, id: &BackupId) -> PathBuf {
+        match self.old_layout(id) {
+            Some(pgdata) => pgdata,
+            None => self.layout.data_dir(id),
+        }
+    }
+
+    /// The copy of a tablespace: `base/{id}/{oid}`, or `pgdata/pg_tblspc/{oid}` of a very old backup.
+    #[must_use]
+    pub fn tablespace_dir(&self, id: &BackupId, oid: u32) -> PathBuf {
+        match self.old_layout(id) {
+            Some(pgdata) => pgdata.join("pg_tblspc").join(oid.to_string()),
+            None => self.layout.tablespace_dir(id, oid),
+        }
+    }
+
+    fn old_layout(&self, id: &BackupId) -> Option<PathBuf> {
+        Some(self.layout.base_dir(id).join("pgdata")).filter(|pgdata| pgdata.is_dir())
+    }
+
+    /// The files with metadata: `base/*/backup.info`, overridden by `meta/*-backup.info`.
+    fn info_paths(&self) -> Result<BTreeMap<BackupId, PathBuf>, CatalogError> {
+        let mut paths = BTreeMap::new();
+        for name in names_in(&self.layout.base)? {
+            let Some(id) = BackupId::from_file_name(&name) else {
+                continue;
+            };
+            let path = self.layout.legacy_info_path(&id);
+            if path.is_file() {
+                paths.insert(id, path);
+            }
+        }
+        for name in names_in(&self.layout.meta)? {
+            let Some(id) = name
+                .strip_suffix("-backup.info")
+                .and_then(BackupId::from_file_name)
+            else {
+                continue;
+            };
+            paths.insert(id, self.layout.meta.join(&name));
+        }
+        Ok(paths)
+    }
+}
+
+/// The nearest older backup whose copy is complete.
+#[must_use]
+pub fn previous<'a>(backups: &'a Backups, id: &BackupId) -> Option<&'a BackupInfo> {
+    backups
+        .range(..id)
+        .rev()
+        .map(|(_, info)| info)
+        .find(|info| info.status.copy_done())
+}
+
+/// The nearest newer backup whose copy is complete.
+#[must_use]
+pub fn next<'a>(backups: &'a Backups, id: &BackupId) -> Option<&'a BackupInfo> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    backups
+        .range((Excluded(id), Unbounded))
+        .map(|(_, info)| info)
+        .find(|info| info.status.copy_done())
+}
+
+fn read_info(id: BackupId, path: &std::path::Path) -> Result<BackupInfo, CatalogError> {
+    let text = fs::read_to_string(path).at("read", path)?;
+    BackupInfo::from_text(id, &text, path)
+}
+
+/// The names in a directory; none when it does not exist. Names that are not UTF-8 are none of ours.
+fn names_in(directory: &std::path::Path) -> Result<Vec<String>, PathError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(PathError::new("read directory", directory, error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.at("read directory", directory)?;
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;

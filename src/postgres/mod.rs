@@ -5,6 +5,8 @@ pub mod client;
 pub mod conninfo;
 pub mod facts;
 pub mod libpq;
+pub mod history;
+pub mod label;
 pub mod lsn;
 pub mod manifest;
 pub mod shown;
