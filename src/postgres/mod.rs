@@ -4,9 +4,9 @@
 pub mod client;
 pub mod conninfo;
 pub mod facts;
-pub mod libpq;
 pub mod history;
 pub mod label;
+pub mod libpq;
 pub mod lsn;
 pub mod manifest;
 pub mod shown;
