@@ -317,11 +317,12 @@ impl fmt::Display for BackupOptions {
     }
 }
 
-/// The words of a comma-separated set, folded and trimmed.
-fn words(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split(',')
-        .map(|word| word.trim().to_lowercase())
-        .filter(|word| !word.is_empty())
+/// The words of a comma-separated set, folded and trimmed. An empty text has none.
+fn words(text: &str) -> Vec<String> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split(',').map(|word| word.trim().to_lowercase()).collect()
 }
 
 impl OptionType for BackupOptions {
@@ -331,19 +332,20 @@ impl OptionType for BackupOptions {
 
     fn read(text: &str) -> Result<Self, Refusal> {
         let mut options = BackupOptions::default();
-        for word in words(text) {
+        let words = words(text);
+        for word in &words {
             match word.as_str() {
-                "concurrent_backup" if options.exclusive_backup => {
-                    return Err(exclusive(&word, "exclusive_backup"));
-                }
-                "exclusive_backup" if options.concurrent_backup => {
-                    return Err(exclusive(&word, "concurrent_backup"));
-                }
                 "concurrent_backup" => options.concurrent_backup = true,
                 "exclusive_backup" => options.exclusive_backup = true,
                 "external_configuration" => options.external_configuration = true,
                 other => return Err(unknown_keyword(other)),
             }
+        }
+        if options.concurrent_backup && options.exclusive_backup {
+            let mut strategies = words.iter().filter(|word| word.ends_with("_backup"));
+            let first = strategies.next().map_or("", String::as_str);
+            let other = strategies.find(|word| *word != first).map_or("", String::as_str);
+            return Err(exclusive(first, other));
         }
         Ok(options)
     }

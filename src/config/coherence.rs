@@ -3,6 +3,7 @@
 
 use super::choices::{BackupMethod, BackupOptions, ReuseBackup};
 use super::conninfo;
+use super::lenient;
 use super::options::ServerConfig;
 use crate::base::redact;
 
@@ -11,6 +12,7 @@ pub(super) fn examine(server: &mut ServerConfig) {
     if server.encryption == Some(super::Encryption::None) {
         server.encryption = None;
     }
+    lenient::wal_retention_policy(server);
     if server.active && !server.is_passive() {
         connections(server);
         method(server);

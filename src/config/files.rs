@@ -27,6 +27,13 @@ pub(super) struct Entry {
     pub(super) source: Source,
 }
 
+impl Entry {
+    /// The text of the value; the word `None` means nothing.
+    pub(super) fn meant(&self) -> &str {
+        if self.text == "None" { "" } else { &self.text }
+    }
+}
+
 /// The options of a section by name.
 pub(super) type Section = BTreeMap<String, Entry>;
 
@@ -70,9 +77,8 @@ impl Sections {
         for section in read_file(file)? {
             if section.name == BARMAN_SECTION {
                 self.check_unchanged(&section, file)?;
-            } else {
-                self.merge(section, file)?;
             }
+            self.merge(section, file)?;
         }
         Ok(())
     }
@@ -118,13 +124,8 @@ fn entries(section: &RawSection, file: &Path) -> Result<Section, ConfigError> {
                 reason: format!("{key} in [{}]: {reason}", section.name),
             })?
         };
-        let text = unquote(&text);
         let entry = Entry {
-            text: if text == "None" {
-                String::new()
-            } else {
-                text.to_owned()
-            },
+            text: unquote(&text).to_owned(),
             source: Source {
                 file: file.to_path_buf(),
                 line: value.line,

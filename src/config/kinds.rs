@@ -224,7 +224,7 @@ impl OptionType for Location {
 
 impl OptionType for TimeDelta {
     const KIND: &'static str = "interval";
-    const EMPTY: Emptiness = Emptiness::Unset;
+    const EMPTY: Emptiness = Emptiness::Inherited;
 
     /// `{n} {day|week|month|hour}[s]` in any case; a month is 31 days.
     fn read(text: &str) -> Result<Self, Refusal> {
@@ -272,7 +272,7 @@ impl ByteSize {
 
 impl OptionType for ByteSize {
     const KIND: &'static str = "size";
-    const EMPTY: Emptiness = Emptiness::Unset;
+    const EMPTY: Emptiness = Emptiness::Inherited;
 
     /// `{n}[ ]*[k|Ki|M|Mi|G|Gi|T|Ti]`: case-sensitive, whole numbers, `k` is 1000 and `Ki` is 1024.
     fn read(text: &str) -> Result<Self, Refusal> {

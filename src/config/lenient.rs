@@ -33,13 +33,6 @@ pub(super) fn accepted(server: &mut ServerConfig, option: &str, text: &str) -> S
             ));
             "auto".to_owned()
         }
-        "wal_retention_policy" if text != "main" => {
-            note(format!(
-                "Unsupported wal_retention_policy value \"{}\" for server \"{name}\" (fallback to \"main\")",
-                none_if_empty(text)
-            ));
-            "main".to_owned()
-        }
         "tablespace_bandwidth_limit" => tablespace_rules(server, text),
         _ => text.to_owned(),
     }
@@ -47,6 +40,20 @@ pub(super) fn accepted(server: &mut ServerConfig, option: &str, text: &str) -> S
 
 fn none_if_empty(text: &str) -> &str {
     if text.is_empty() { "None" } else { text }
+}
+
+/// The policy for WAL files is looked at only when there is one for backups.
+pub(super) fn wal_retention_policy(server: &mut ServerConfig) {
+    if server.retention_policy.is_none() || server.wal_retention_policy == "main" {
+        return;
+    }
+    server.log_warnings.push(format!(
+        "Unsupported wal_retention_policy value \"{}\" for server \"{}\" (fallback to \"main\")",
+        none_if_empty(&server.wal_retention_policy),
+        server.name
+    ));
+    server.emptied.remove("wal_retention_policy");
+    "main".clone_into(&mut server.wal_retention_policy);
 }
 
 /// The rules that are well formed, without those that say no more than `bandwidth_limit`.

@@ -72,8 +72,10 @@ pub struct ModelConfig {
     pub name: String,
     /// The cluster whose servers it applies to.
     pub cluster: String,
-    /// The options it sets, by name: their text and where it was written.
-    pub overrides: BTreeMap<&'static str, (String, Source)>,
+    /// The options it sets, as text.
+    pub overrides: BTreeMap<&'static str, String>,
+    /// Where each option is written.
+    pub sources: BTreeMap<&'static str, Source>,
 }
 
 impl Config {
@@ -83,9 +85,12 @@ impl Config {
     /// # Errors
     /// No file, a file that is not well formed, or a mistake that concerns the whole configuration.
     pub fn load(explicit: Option<&Path>, from_environment: Option<&Path>) -> Result<Config, ConfigError> {
-        MainFile::read(explicit, from_environment)?
-            .complete()?
-            .instantiate()
+        let settings = MainFile::read(explicit, from_environment)?.complete()?;
+        let mut warnings = settings.warnings.clone();
+        let mut config = settings.instantiate()?;
+        warnings.append(&mut config.warnings);
+        config.warnings = warnings;
+        Ok(config)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Models: sets of options that can be applied on top of the servers of one cluster (configuration reference §5).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 
 use serde_json::{Map, Value, json};
 
-use super::files::{Entry, Section};
+use super::files::Section;
 use super::lenient;
 use super::options::{SERVER_OPTIONS, ServerConfig};
 use super::resolve;
@@ -21,7 +22,7 @@ const MARK: &str = "model";
 /// Whether a section is a model; `Err` holds the reason why its `model` option cannot be read.
 pub(super) fn is_model(section: &Section) -> Result<bool, (Source, String)> {
     section.get(MARK).map_or(Ok(false), |entry| {
-        bool::read(&entry.text)
+        bool::read(entry.meant())
             .map_err(|refusal| (entry.source.clone(), refusal.describe(MARK, "this section")))
     })
 }
@@ -33,7 +34,7 @@ pub(super) fn is_model(section: &Section) -> Result<bool, (Source, String)> {
 pub(super) fn build(name: &str, section: &Section) -> Result<(ModelConfig, Vec<String>), Vec<String>> {
     let cluster = section
         .get("cluster")
-        .map(|entry| entry.text.clone())
+        .map(|entry| entry.meant().to_owned())
         .ok_or_else(|| vec![format!("Parameter \"cluster\" is required in [{name}] section.")])?;
     let allowed = |option: &str| {
         option == MARK
@@ -42,10 +43,12 @@ pub(super) fn build(name: &str, section: &Section) -> Result<(ModelConfig, Vec<S
                 .any(|spec| spec.scope.model && spec.name == option)
     };
     let mut warnings = resolve::unknown_options(name, section, allowed);
+    let mark = section.get(MARK).map(|entry| (MARK, entry.source.clone()));
     let mut model = ModelConfig {
         name: name.to_owned(),
         cluster,
-        overrides: std::collections::BTreeMap::new(),
+        overrides: BTreeMap::new(),
+        sources: mark.into_iter().collect(),
     };
     // Values are read into a server that is thrown away, to find the mistakes now.
     let mut trial = ServerConfig {
@@ -53,28 +56,24 @@ pub(super) fn build(name: &str, section: &Section) -> Result<(ModelConfig, Vec<S
         ..ServerConfig::default()
     };
     for spec in SERVER_OPTIONS.iter().filter(|spec| spec.scope.model) {
-        let Some(Entry { text, source }) = section.get(spec.name) else {
+        let Some(entry) = section.get(spec.name) else {
             continue;
         };
+        model.sources.insert(spec.name, entry.source.clone());
+        let text = entry.meant().to_owned();
         // A model can set options but not unset them.
-        if text.is_empty() && spec.empty == Emptiness::Unset {
+        if text.is_empty() && matches!(spec.empty, Emptiness::Unset | Emptiness::Inherited) {
             continue;
         }
-        match trial.assign(spec.name, text) {
+        match trial.assign(spec.name, &text) {
             Ok(()) => {
-                model.overrides.insert(spec.name, (text.clone(), source.clone()));
+                model.overrides.insert(spec.name, text);
             }
             // These mistakes are found, and logged, when the model is applied.
-            Err(_) if lenient::accepted(&mut trial.clone(), spec.name, text) != *text => {
-                model.overrides.insert(spec.name, (text.clone(), source.clone()));
+            Err(_) if lenient::accepted(&mut trial.clone(), spec.name, &text) != text => {
+                model.overrides.insert(spec.name, text);
             }
-            Err(refusal) => {
-                let entry = Entry {
-                    text: text.clone(),
-                    source: source.clone(),
-                };
-                warnings.push(resolve::ignored(&entry, spec.name, name, &refusal));
-            }
+            Err(refusal) => warnings.push(resolve::ignored(entry, spec.name, name, &refusal)),
         }
     }
     Ok((model, warnings))
@@ -83,12 +82,14 @@ pub(super) fn build(name: &str, section: &Section) -> Result<(ModelConfig, Vec<S
 impl ModelConfig {
     /// Applies the model to a server. Defaults that derive from other options are not derived again.
     pub fn apply(&self, server: &mut ServerConfig) {
-        for (option, (text, source)) in &self.overrides {
+        for (option, text) in &self.overrides {
             let text = lenient::accepted(server, option, text);
             match server.assign(option, &text) {
                 Ok(()) => {
                     server.emptied.remove(option);
-                    server.sources.insert(option, source.clone());
+                    if let Some(source) = self.sources.get(option) {
+                        server.sources.insert(option, source.clone());
+                    }
                 }
                 Err(refusal) => log::warn!(
                     "{}",
@@ -108,17 +109,19 @@ impl ModelConfig {
             .iter()
             .filter(|spec| spec.scope.model)
             .map(|spec| {
-                let set = self.overrides.get(spec.name);
-                let shown = if set.is_some() {
+                let shown = if self.overrides.contains_key(spec.name) {
                     held.shown(spec.name)
                 } else {
                     Shown::Null
                 };
-                let value = with_source(shown.diagnose(), set.map(|(_, source)| source), with_sources);
+                let value = with_source(shown.diagnose(), self.sources.get(spec.name), with_sources);
                 (spec.name.to_owned(), value)
             })
             .collect();
-        values.insert(MARK.to_owned(), with_source(json!(true), None, with_sources));
+        values.insert(
+            MARK.to_owned(),
+            with_source(json!(true), self.sources.get(MARK), with_sources),
+        );
         values
     }
 }

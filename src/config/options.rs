@@ -61,7 +61,7 @@ options! {
         pub warnings: Vec<String>,
         /// What to log when this server is used.
         pub log_warnings: Vec<String>,
-        /// Where each value came from; a default has no entry.
+        /// Where each option is written, also one whose value was refused; one that is not written has no entry.
         pub sources: BTreeMap<&'static str, Source>,
         /// Options that are set to nothing, which keeps even their default out.
         pub emptied: BTreeSet<&'static str>,

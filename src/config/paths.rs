@@ -17,7 +17,8 @@ pub(super) fn conflicts(servers: &mut BTreeMap<String, ServerConfig>) -> Vec<Str
         let mut own: BTreeMap<PathBuf, &'static str> = BTreeMap::new();
         for (option, path) in directories(server) {
             let real = real_path(&path);
-            let link = if real == path {
+            // A trailing slash counts as a difference, as in Barman.
+            let link = if real.as_os_str() == path.as_os_str() {
                 String::new()
             } else {
                 format!(" (symlink to: {})", real.display())

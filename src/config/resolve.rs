@@ -14,7 +14,7 @@ pub(super) fn ignored(entry: &Entry, name: &str, section: &str, refusal: &Refusa
     let place = format!("[{section}] section");
     format!(
         "Ignoring invalid configuration value '{}' for key {name} in {place}: {} ({})",
-        entry.text,
+        entry.meant(),
         refusal.describe(name, &place),
         entry.source
     )
@@ -44,10 +44,10 @@ pub(super) fn main_config(section: Option<&Section>) -> (MainConfig, Vec<String>
         let Some(entry) = section.and_then(|section| section.get(spec.name)) else {
             continue;
         };
-        if entry.text.is_empty() {
+        if entry.meant().is_empty() {
             continue;
         }
-        match main.assign(spec.name, &entry.text) {
+        match main.assign(spec.name, entry.meant()) {
             Ok(()) => {
                 main.sources.insert(spec.name, entry.source.clone());
                 assigned.push(spec.name);
@@ -85,6 +85,11 @@ pub(super) fn server(
     };
     let mut unset: Vec<&OptionSpec> = Vec::new();
     for spec in SERVER_OPTIONS {
+        // Where it is written, whether or not the value is used: that is where config-update will change it.
+        let written = section.get(spec.name).or_else(|| global?.get(spec.name));
+        if let Some(entry) = written {
+            resolution.server.sources.insert(spec.name, entry.source.clone());
+        }
         let own = section.get(spec.name).filter(|_| spec.scope.server);
         let inherited = global
             .and_then(|global| global.get(spec.name))
@@ -115,13 +120,14 @@ struct Resolution {
 impl Resolution {
     /// Uses a value that was written. `false` means that the search goes on.
     fn take(&mut self, spec: &OptionSpec, entry: &Entry, section: &str) -> bool {
-        let text = lenient::accepted(&mut self.server, spec.name, &entry.text);
+        let text = lenient::accepted(&mut self.server, spec.name, entry.meant());
         let outcome = match (text.is_empty(), spec.empty) {
             (true, Emptiness::Unset) => {
                 self.server.clear(spec.name);
                 self.server.emptied.insert(spec.name);
                 Ok(())
             }
+            (true, Emptiness::Inherited) => return false,
             (true, Emptiness::Refused) => {
                 let refusal = self.server.assign(spec.name, &text).err();
                 Err(refusal.unwrap_or_else(|| Refusal::Reason("the value must not be empty".to_owned())))
@@ -129,10 +135,7 @@ impl Resolution {
             _ => self.server.assign(spec.name, &text),
         };
         match outcome {
-            Ok(()) => {
-                self.server.sources.insert(spec.name, entry.source.clone());
-                true
-            }
+            Ok(()) => true,
             Err(refusal) => {
                 self.warnings.push(ignored(entry, spec.name, section, &refusal));
                 false

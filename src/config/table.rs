@@ -101,6 +101,8 @@ impl From<String> for Refusal {
 pub enum Emptiness {
     /// It is not a value: the inherited one or the default is used, with a warning.
     Refused,
+    /// It is not a value: the inherited one or the default is used.
+    Inherited,
     /// The option is set to nothing: neither the inherited value nor the default is used.
     Unset,
     /// It is a value like others (a set without members).
