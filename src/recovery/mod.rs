@@ -5,7 +5,13 @@
 //! (*apply*: copy, relocate, rewrite, deliver WAL). Nothing is written before the plan is complete,
 //! so a recovery that cannot succeed is refused with the destination untouched.
 pub mod archived;
+pub mod configuration;
+pub mod options;
+pub mod selection;
 pub mod settings;
+pub mod source;
+pub mod tablespaces;
+pub mod target;
 pub mod target_time;
 pub mod timelines;
 pub mod wal_selection;
