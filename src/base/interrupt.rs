@@ -3,12 +3,17 @@
 //! Nothing is done inside a signal handler. A second signal ends the process at once.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 static INTERRUPTED: AtomicUsize = AtomicUsize::new(0);
+
+/// No signal has this number: the work was given up by [`abandon`].
+const ABANDONED: usize = usize::MAX;
+
+static REASON: Mutex<&'static str> = Mutex::new("");
 
 /// The work was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +24,9 @@ pub enum Interrupted {
     /// SIGTERM or SIGHUP.
     #[error("terminated by signal {0}")]
     Signal(i32),
+    /// Another part of the program found out that the work has become pointless, and why.
+    #[error("{0}")]
+    Abandoned(&'static str),
 }
 
 /// Starts to watch the signals. Called once by commands that have something to clean up.
@@ -54,7 +62,11 @@ fn register_mark(signal: i32) -> io::Result<()> {
 /// # Errors
 /// [`Interrupted`] once a signal has arrived.
 pub fn check() -> Result<(), Interrupted> {
-    match i32::try_from(INTERRUPTED.load(Ordering::SeqCst)).unwrap_or(SIGTERM) {
+    let mark = INTERRUPTED.load(Ordering::SeqCst);
+    if mark == ABANDONED {
+        return Err(Interrupted::Abandoned(*REASON.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+    match i32::try_from(mark).unwrap_or(SIGTERM) {
         0 => Ok(()),
         SIGINT => Err(Interrupted::Keyboard),
         signal => Err(Interrupted::Signal(signal)),
@@ -64,4 +76,18 @@ pub fn check() -> Result<(), Interrupted> {
 /// Forgets a signal that has been dealt with (Ctrl-C while `backup --wait` waits only ends the waiting).
 pub fn clear() {
     INTERRUPTED.store(0, Ordering::SeqCst);
+}
+
+/// Makes all work stop at its next look, as a signal would: for a thread that watches over something the work needs.
+/// A signal that came before stays the reason.
+pub fn abandon(reason: &'static str) {
+    *REASON.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    // A failed exchange means that a signal came first.
+    let _ = INTERRUPTED.compare_exchange(0, ABANDONED, Ordering::SeqCst, Ordering::SeqCst);
+}
+
+/// Ends what [`abandon`] began, so that the next piece of work can start. Signals are not forgotten.
+pub fn end_abandonment() {
+    // A failed exchange means that there is nothing to end.
+    let _ = INTERRUPTED.compare_exchange(ABANDONED, 0, Ordering::SeqCst, Ordering::SeqCst);
 }

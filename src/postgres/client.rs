@@ -93,7 +93,10 @@ impl Session {
     /// The string is malformed, the server cannot be reached or refuses, or a signal came first.
     pub fn connect(conninfo: &str) -> Result<Session, PgError> {
         let defaults = defaults_for(conninfo, "barman")?;
-        Self::open(conninfo, defaults)
+        let mut session = Self::open(conninfo, defaults)?;
+        // Times are read from text: the form must not depend on settings of the role or the database.
+        session.query("SET DateStyle TO 'ISO'", &[])?;
+        Ok(session)
     }
 
     /// Connects to the replication protocol, as `pg_basebackup` would with this string.
@@ -162,6 +165,11 @@ impl Session {
     /// It does not.
     pub fn ping(&mut self) -> Result<(), PgError> {
         self.query("SELECT 1", &[]).map(|_| ())
+    }
+
+    /// Whether the connection is still there, as far as can be told without asking the server.
+    pub fn is_alive(&mut self) -> bool {
+        self.connection.look()
     }
 
     /// Whether the server is a standby, or otherwise in recovery.

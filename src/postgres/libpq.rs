@@ -122,6 +122,20 @@ impl Connection {
         unsafe { pq_sys::PQstatus(self.raw.as_ptr()) == ConnStatusType::CONNECTION_OK }
     }
 
+    /// Takes in what the server sent without being asked, and says whether the connection is still there. Does not
+    /// block; only between statements.
+    pub fn look(&mut self) -> bool {
+        // SAFETY: the connection is valid.
+        unsafe {
+            let raw = self.raw.as_ptr();
+            pq_sys::PQconsumeInput(raw) == 1 && {
+                // Lets libpq act on what it read: notices, and the end of the session.
+                pq_sys::PQisBusy(raw);
+                pq_sys::PQstatus(raw) == ConnStatusType::CONNECTION_OK
+            }
+        }
+    }
+
     /// The server's version as PostgreSQL numbers it: 150018 for 15.18, 90624 for 9.6.24; 0 when unknown.
     #[must_use]
     pub fn server_version(&self) -> u32 {

@@ -14,3 +14,9 @@ pub mod streaming;
 pub mod version;
 pub mod wal_header;
 pub mod wal_name;
+pub mod wal_switch;
+
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+pub(crate) mod scratch_cluster;

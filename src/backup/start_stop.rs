@@ -1,0 +1,103 @@
+//! The statements that begin and end a concurrent backup (behaviour reference §6).
+
+use crate::base::calendar::Timestamp;
+use crate::postgres::client::{PgError, Session};
+use crate::postgres::facts::server_time;
+use crate::postgres::lsn::Lsn;
+use crate::postgres::wal_name::Timeline;
+
+/// Where PostgreSQL began a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// Recovery starts here.
+    pub(super) lsn: Lsn,
+    /// The timeline at that moment.
+    pub(super) timeline: Timeline,
+    /// The server's clock when the statement began, which may be a whole checkpoint earlier.
+    pub(super) time: Timestamp,
+}
+
+/// Where PostgreSQL ended a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// Recovery is consistent from here on.
+    pub(super) lsn: Lsn,
+    /// The timeline of that position.
+    pub(super) timeline: Timeline,
+    /// The server's clock.
+    pub(super) time: Timestamp,
+    /// The text of `backup_label`.
+    pub(super) label: String,
+}
+
+/// Begins a concurrent backup. Waits for a checkpoint: a spread one unless `fast`.
+pub(super) fn start(session: &mut Session, label: &str, fast: bool) -> Result<Begun, PgError> {
+    let version = session.version();
+    // Neither an impatient role nor the idle session of a long copy may end the backup.
+    session.query("SET statement_timeout TO 0", &[])?;
+    if version.at_least(14) {
+        session.query("SET idle_session_timeout TO 0", &[])?;
+    }
+    let function = if version.at_least(15) {
+        "pg_catalog.pg_backup_start($1, $2)"
+    } else {
+        "pg_catalog.pg_start_backup($1, $2, FALSE)"
+    };
+    let rows = session.query(
+        &format!(
+            "SELECT location::text AS lsn, (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()) AS timeline, \
+             now()::text AS time FROM {function} AS location"
+        ),
+        &[label, if fast { "t" } else { "f" }],
+    )?;
+    Ok(Begun {
+        lsn: field(rows.get(0, "lsn"), "a WAL position", |text| text.parse().ok())?,
+        timeline: field(rows.get(0, "timeline"), "a timeline", |text| text.parse().ok())?,
+        time: field(rows.get(0, "time"), "a time", server_time)?,
+    })
+}
+
+/// Ends a concurrent backup. With `wait`, PostgreSQL answers only when the WAL of the backup has been archived.
+pub(super) fn stop(session: &mut Session, wait: bool) -> Result<Ended, PgError> {
+    let version = session.version();
+    if version.at_least(14) {
+        session.query("RESET idle_session_timeout", &[])?;
+    }
+    let function = match (version.at_least(15), version.at_least(10)) {
+        (true, _) => format!("pg_catalog.pg_backup_stop({wait})"),
+        (false, true) => format!("pg_catalog.pg_stop_backup(FALSE, {wait})"),
+        (false, false) => "pg_catalog.pg_stop_backup(FALSE)".to_owned(),
+    };
+    let rows = session.query(
+        &format!(
+            "SELECT ended.lsn::text AS lsn, (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() \
+             THEN min_recovery_end_timeline ELSE timeline_id END \
+             FROM pg_catalog.pg_control_checkpoint(), pg_catalog.pg_control_recovery()) AS timeline, \
+             ended.labelfile AS label, now()::text AS time FROM {function} AS ended"
+        ),
+        &[],
+    )?;
+    Ok(Ended {
+        lsn: field(rows.get(0, "lsn"), "a WAL position", |text| text.parse().ok())?,
+        timeline: field(rows.get(0, "timeline"), "a timeline", |text| text.parse().ok())?,
+        time: field(rows.get(0, "time"), "a time", server_time)?,
+        label: field(rows.get(0, "label"), "a backup label", |text| {
+            Some(text.to_owned())
+        })?,
+    })
+}
+
+/// Names the position of the WAL at which the backup ended. On a standby nothing is done.
+pub(super) fn create_restore_point(session: &mut Session, name: &str) -> Result<(), PgError> {
+    if session.is_in_recovery()? {
+        return Ok(());
+    }
+    session.query("SELECT pg_catalog.pg_create_restore_point($1)", &[name])?;
+    log::info!(target: "barman.postgres", "Restore point '{name}' successfully created");
+    Ok(())
+}
+
+fn field<T>(text: Option<&str>, what: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, PgError> {
+    text.and_then(read)
+        .ok_or_else(|| PgError::Unexpected(format!("{:?} instead of {what}", text.unwrap_or("NULL"))))
+}

@@ -1,0 +1,47 @@
+//! Start, stop and the held session against a real server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::held::HeldSession;
+use super::start_stop;
+use crate::postgres::client::Session;
+use crate::postgres::scratch_cluster::ScratchCluster;
+
+#[test]
+fn begins_and_ends_a_backup() {
+    let Some(cluster) = ScratchCluster::start("archive_mode = on\narchive_command = 'true'") else {
+        return;
+    };
+    let mut session = Session::connect(&cluster.conninfo()).unwrap();
+    let begun = start_stop::start(&mut session, "Barman backup main x", true).unwrap();
+    let ended = start_stop::stop(&mut session, true).unwrap();
+    assert!(begun.lsn < ended.lsn && begun.time < ended.time);
+    assert_eq!((begun.timeline, ended.timeline), (1, 1));
+    assert!(
+        ended
+            .label
+            .starts_with(&format!("START WAL LOCATION: {} (file ", begun.lsn))
+    );
+    assert!(ended.label.contains("\nLABEL: Barman backup main x\n"));
+    start_stop::create_restore_point(&mut session, "barman_x").unwrap();
+}
+
+#[test]
+fn a_lost_connection_is_noticed() {
+    let Some(cluster) = ScratchCluster::start("") else {
+        return;
+    };
+    let mut held = HeldSession::new(Session::connect(&cluster.conninfo()).unwrap());
+    let (sender, receiver) = mpsc::channel();
+    held.watch(Duration::ZERO, move || sender.send(()).unwrap())
+        .unwrap();
+    assert!(!held.is_lost());
+    cluster.stop("immediate");
+    receiver
+        .recv_timeout(Duration::from_secs(20))
+        .expect("nobody noticed");
+    assert!(held.is_lost());
+}
