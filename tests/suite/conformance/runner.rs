@@ -132,7 +132,7 @@ impl Case {
         self
     }
 
-    fn matches_bullet(&self) {
+    fn names_a_bullet(&self) {
         if let Some(difference) = &self.difference {
             let marked = format!("**{}**", difference.bullet);
             assert!(
@@ -207,12 +207,14 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> Vec<Trial> {
 
 fn compare(fixtures: &Fixtures, case: &Case, json: bool) -> Result<(), Failed> {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
-    case.matches_bullet();
+    case.names_a_bullet();
     let directory = fixtures
         .scratch
         .join(format!("s{}", SERIAL.fetch_add(1, Ordering::Relaxed)));
     let mut expected = run_case(fixtures, case, json, &directory, &fixtures.barman);
-    if let Some(difference) = &case.difference {
+    // When Barman plays the tool under test it has no intended differences from itself.
+    let itself = fixtures.barkeep.bin == fixtures.barman.bin;
+    if let (Some(difference), false) = (&case.difference, itself) {
         (difference.rewrite)(&mut expected);
     }
     let actual = run_case(fixtures, case, json, &directory, &fixtures.barkeep);
