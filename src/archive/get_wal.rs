@@ -42,7 +42,7 @@ pub enum GetWalError {
         server: String,
     },
     /// The output file cannot be created. Exit code 3.
-    #[error("Unable to open '{}' file: {source}", path.display())]
+    #[error("Unable to open '{}' file: {}", path.display(), crate::base::error::strerror(source))]
     Output {
         /// The output file.
         path: PathBuf,

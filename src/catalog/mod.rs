@@ -5,6 +5,7 @@
 //! the locks and to the WAL database.
 
 pub mod locks;
+pub mod processes;
 pub mod python_literal;
 
 mod annotations;

@@ -1,12 +1,14 @@
 //! What the two programs for the PostgreSQL host share: how they reach the backup host, and how they start.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command};
 
 use super::usage::{self, Stop};
 use crate::BARMAN_LEVEL;
+use crate::archive::client::{Console, Remote};
 use crate::output::{Format, Output, Style};
 
 /// How to reach the backup host.
@@ -23,6 +25,19 @@ pub(super) struct HostOptions {
     pub(super) config: Option<String>,
 }
 
+impl HostOptions {
+    /// How to reach `host`.
+    pub(super) fn remote(self, host: String) -> Remote {
+        Remote {
+            ssh: PathBuf::from("ssh"),
+            host,
+            user: self.user,
+            port: self.port,
+            config: self.config,
+        }
+    }
+}
+
 /// The backup host, and which of its servers this is.
 #[derive(Debug, Clone, Args)]
 pub(super) struct HostArguments {
@@ -32,6 +47,28 @@ pub(super) struct HostArguments {
     /// The name of this server in the configuration of the backup host
     #[arg(value_name = "SERVER_NAME")]
     pub(super) server_name: String,
+}
+
+/// Parses the command line and makes the call, whose exit code is the program's.
+pub(super) fn run(
+    command: &Command,
+    arguments: &[OsString],
+    call: impl FnOnce(&ArgMatches, &mut Console<'_>) -> Result<i32, clap::Error>,
+) -> ExitCode {
+    parse(command, arguments, |matches, output| {
+        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+        let mut console = Console {
+            out: &mut out,
+            err: &mut err,
+        };
+        match call(matches, &mut console) {
+            Ok(code) => output.fail_with(u8::try_from(code).unwrap_or(u8::MAX)),
+            Err(error) => {
+                output.plain_error(&error.to_string());
+                output.fail_with(2);
+            }
+        }
+    })
 }
 
 /// Parses the command line and runs `work`, or shows help, version or the mistake.

@@ -1,5 +1,8 @@
 //! How a command fails: one type at the edge decides the message, the hint and the exit code.
 
+use crate::base::error::PathError;
+use crate::base::lock::LockError;
+use crate::config::NotLocal;
 use crate::output::Output;
 
 /// A command that could not do its work.
@@ -88,5 +91,23 @@ impl Failure {
             Kind::Reported => {}
         }
         output.fail_with(self.code);
+    }
+}
+
+impl From<NotLocal> for Failure {
+    fn from(error: NotLocal) -> Failure {
+        Failure::error(error.to_string())
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Failure {
+        Failure::error(error.to_string())
+    }
+}
+
+impl From<PathError> for Failure {
+    fn from(error: PathError) -> Failure {
+        Failure::error(error.to_string())
     }
 }

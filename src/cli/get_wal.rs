@@ -2,10 +2,17 @@
 
 use std::path::PathBuf;
 
+use super::addressing;
 use super::arguments::ServerArgument;
 use super::failure::Failure;
 use super::session::Session;
+use super::session::ssh_host;
 use super::value;
+use crate::archive::get_wal::{self, Form, GetWalError};
+use crate::archive::{Places, wal_codec};
+use crate::base::report::Reporter;
+use crate::codec::Compression;
+use crate::config::ServerConfig;
 
 /// Send a WAL file of a server to standard output, or put it into a directory
 #[derive(Debug, clap::Args)]
@@ -39,7 +46,72 @@ pub(super) struct GetWal {
 }
 
 impl GetWal {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("get-wal"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        let form = self.form()?;
+        let Some(server) = session.server(&self.server.server_name, addressing::GET_WAL)? else {
+            return Ok(());
+        };
+        if self.test {
+            session.output.info(&format!(
+                "Ready to retrieve WAL files from the server {}",
+                server.name
+            ));
+            return Ok(());
+        }
+        self.send(session, server, form)
     }
+
+    fn send(&self, session: &Session, server: &ServerConfig, form: Form) -> Result<(), Failure> {
+        let (places, codec) = (Places::of(server)?, wal_codec(server));
+        let name = &self.wal_name;
+        if let Some(limit) = self.peek {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            for found in get_wal::peek(&places, &codec, name, limit).map_err(failure)? {
+                session.output.info(&found);
+            }
+        } else if let Some(directory) = &self.output_directory {
+            let (found, path) =
+                get_wal::send_to_directory(&places, &codec, name, form, self.partial, directory)
+                    .map_err(failure)?;
+            session.output.info(&format!(
+                "Sending WAL '{found}' for server '{}' into '{}' file{}",
+                server.name,
+                path.display(),
+                ssh_host()
+            ));
+        } else {
+            let mut output = session.output.bytes()?;
+            let found =
+                get_wal::send(&places, &codec, name, form, self.partial, &mut output).map_err(failure)?;
+            log::info!(
+                target: "barman.server",
+                "Sending WAL '{found}' for server '{}' into stdout{}",
+                server.name,
+                ssh_host()
+            );
+        }
+        Ok(())
+    }
+
+    /// How the WAL file is sent; of two compressions clap keeps the last.
+    fn form(&self) -> Result<Form, Failure> {
+        let compression = match (self.gzip, self.bzip2) {
+            (true, _) => Some(Compression::Gzip),
+            (_, true) => Some(Compression::Bzip2),
+            _ => None,
+        };
+        match (compression, self.keep_compression) {
+            (Some(compression), true) => Err(Failure::error(format!(
+                "argument `{}` not allowed with argument `keep-compression`",
+                compression.name()
+            ))),
+            (Some(compression), false) => Ok(Form::Compressed(compression)),
+            (None, true) => Ok(Form::Stored),
+            (None, false) => Ok(Form::Plain),
+        }
+    }
+}
+
+fn failure(error: GetWalError) -> Failure {
+    Failure::error(format!("{error}{}", ssh_host())).code(error.exit_code())
 }

@@ -8,7 +8,8 @@ use super::session::Session;
 pub(super) struct Help {}
 
 impl Help {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("help"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        session.output.plain(&super::session::help(session.program));
+        Ok(())
     }
 }

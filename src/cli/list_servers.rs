@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::session::Session;
+use crate::output::servers::ServerList;
 
 /// List the servers
 #[derive(Debug, clap::Args)]
@@ -12,7 +13,11 @@ pub(super) struct ListServers {
 }
 
 impl ListServers {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("list-servers"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        session.output.show(&ServerList {
+            servers: &session.every_server()?,
+            minimal: self.minimal,
+        });
+        Ok(())
     }
 }

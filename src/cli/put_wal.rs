@@ -1,8 +1,13 @@
 //! `barman put-wal`.
 
+use super::addressing;
 use super::arguments::ServerArgument;
 use super::failure::Failure;
 use super::session::Session;
+use super::session::ssh_host;
+use crate::archive::put_wal::put_wal;
+use crate::archive::{Places, wal_codec};
+use crate::base::report::Reporter;
 
 /// Take WAL files from standard input, as a tar stream, into the incoming directory of a server
 #[derive(Debug, clap::Args)]
@@ -15,7 +20,19 @@ pub(super) struct PutWal {
 }
 
 impl PutWal {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("put-wal"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        let Some(server) = session.server(&self.server.server_name, addressing::PUT_WAL)? else {
+            return Ok(());
+        };
+        if self.test {
+            session.output.info(&format!(
+                "Ready to accept WAL files for the server {}",
+                server.name
+            ));
+            return Ok(());
+        }
+        put_wal(&Places::of(server)?, &wal_codec(server), std::io::stdin().lock())
+            .map_err(|error| Failure::error(format!("{error}{}", ssh_host())))?;
+        Ok(())
     }
 }

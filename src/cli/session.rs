@@ -153,6 +153,14 @@ impl Session {
     }
 }
 
+/// ` (SSH host: 10.0.0.1)` when this program was started over ssh: what clients see of errors should say where from.
+pub(super) fn ssh_host() -> String {
+    std::env::var("SSH_CONNECTION")
+        .ok()
+        .and_then(|connection| connection.split_whitespace().next().map(str::to_owned))
+        .map_or_else(String::new, |host| format!(" (SSH host: {host})"))
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Failure {
         match &error {

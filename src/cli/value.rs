@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::codec::Level;
+
 /// A whole number from 0.
 pub(super) fn non_negative(text: &str) -> Result<u32, String> {
     text.trim()
@@ -109,14 +111,8 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// A level of compression of `barman-wal-archive`: a word or a number.
-pub(super) fn compression_level(text: &str) -> Result<String, String> {
-    let known = matches!(text.to_lowercase().as_str(), "low" | "medium" | "high")
-        || text.trim().parse::<i32>().is_ok();
-    if known {
-        Ok(text.to_lowercase())
-    } else {
-        Err(format!("'{text}' is not a level: low, medium, high or a number"))
-    }
+pub(super) fn compression_level(text: &str) -> Result<Level, String> {
+    Level::parse(text).ok_or_else(|| format!("'{text}' is not a level: low, medium, high or a number"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use super::client;
 use super::value;
+use crate::archive::client::wal_archive;
+use crate::codec::{Compression as Algorithm, Level};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -36,7 +38,7 @@ pub(super) struct WalArchive {
     compression: Compression,
     /// The level of compression: low, medium, high or a number
     #[arg(long, value_name = "COMPRESSION_LEVEL", value_parser = value::compression_level, allow_negative_numbers = true)]
-    compression_level: Option<String>,
+    compression_level: Option<Level>,
     #[command(flatten)]
     server: client::HostArguments,
     /// The WAL file: what %p stands for in archive_command
@@ -68,36 +70,39 @@ struct Compression {
 }
 
 impl Compression {
-    /// The name of the compression asked for.
-    fn name(&self) -> Option<&'static str> {
+    /// The compression asked for.
+    fn chosen(&self) -> Option<Algorithm> {
         [
-            (self.gzip, "gzip"),
-            (self.bzip2, "bzip2"),
-            (self.xz, "xz"),
-            (self.snappy, "snappy"),
-            (self.zstd, "zstd"),
-            (self.lz4, "lz4"),
+            (self.gzip, Algorithm::Gzip),
+            (self.bzip2, Algorithm::Bzip2),
+            (self.xz, Algorithm::Xz),
+            (self.snappy, Algorithm::Snappy),
+            (self.zstd, Algorithm::Zstd),
+            (self.lz4, Algorithm::Lz4),
         ]
         .into_iter()
-        .find_map(|(asked, name)| asked.then_some(name))
+        .find_map(|(asked, algorithm)| asked.then_some(algorithm))
     }
 }
 
 /// Runs the program.
 pub(super) fn main(arguments: &[OsString]) -> ExitCode {
-    client::parse(&WalArchive::command(), arguments, |matches, output| {
-        let parsed = WalArchive::from_arg_matches(matches).map_err(|error| error.to_string());
-        run(parsed, output)
+    client::run(&WalArchive::command(), arguments, |matches, console| {
+        WalArchive::from_arg_matches(matches).map(|parsed| parsed.call().run(console))
     })
 }
 
-fn run(parsed: Result<WalArchive, String>, output: &crate::output::Output) {
-    match parsed {
-        Ok(arguments) => {
-            let _ = (arguments.compression.name(), &arguments.wal_path);
-            output.plain_error("ERROR: not yet");
+impl WalArchive {
+    fn call(self) -> wal_archive::WalArchive {
+        wal_archive::WalArchive {
+            remote: self.host.remote(self.server.barman_host),
+            server: self.server.server_name,
+            wal_path: self.wal_path,
+            test: self.test,
+            md5: self.md5,
+            compression: self.compression.chosen(),
+            level: self.compression_level.unwrap_or_default(),
+            temporary_directory: std::env::temp_dir(),
         }
-        Err(text) => output.plain_error(&text),
     }
-    output.fail_with(2);
 }

@@ -8,6 +8,8 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use super::client;
 use super::value;
+use crate::archive::client::wal_restore::{self, Transfer};
+use crate::codec::Compression;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -63,19 +65,39 @@ pub(super) struct WalRestore {
 
 /// Runs the program.
 pub(super) fn main(arguments: &[OsString]) -> ExitCode {
-    client::parse(&WalRestore::command(), arguments, |matches, output| {
-        let parsed = WalRestore::from_arg_matches(matches).map_err(|error| error.to_string());
-        run(parsed, output)
+    client::run(&WalRestore::command(), arguments, |matches, console| {
+        WalRestore::from_arg_matches(matches).map(|parsed| parsed.call().run(console))
     })
 }
 
-fn run(parsed: Result<WalRestore, String>, output: &crate::output::Output) {
-    match parsed {
-        Ok(arguments) => {
-            let _ = (&arguments.wal_dest, &arguments.wal_name);
-            output.plain_error("ERROR: not yet");
+impl WalRestore {
+    fn call(self) -> wal_restore::WalRestore {
+        wal_restore::WalRestore {
+            transfer: self.transfer(),
+            remote: self.host.remote(self.server.barman_host),
+            server: self.server.server_name,
+            wal_name: self.wal_name,
+            wal_dest: self.wal_dest,
+            // Barman sleeps and fetches ahead for positive numbers only.
+            sleep: u64::try_from(self.sleep).unwrap_or(0),
+            parallel: u32::try_from(self.parallel.max(0)).unwrap_or(u32::MAX),
+            spool_dir: self.spool_dir,
+            partial: self.partial,
+            test: self.test,
+            // PostgreSQL runs restore_command in its data directory.
+            data_directory: PathBuf::from("."),
         }
-        Err(text) => output.plain_error(&text),
     }
-    output.fail_with(2);
+
+    fn transfer(&self) -> Transfer {
+        if self.gzip {
+            Transfer::Compressed(Compression::Gzip)
+        } else if self.bzip2 {
+            Transfer::Compressed(Compression::Bzip2)
+        } else if self.keep_compression {
+            Transfer::Stored
+        } else {
+            Transfer::Plain
+        }
+    }
 }

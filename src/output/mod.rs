@@ -4,16 +4,21 @@
 //! remembers the exit code. What it writes has no passwords in it, whatever the format.
 
 pub mod log_file;
+pub mod processes;
 mod progress;
 mod redaction;
 mod screen;
+pub mod servers;
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
+use crate::base::error::{PathContext, PathError};
 use crate::base::json;
 use crate::base::report::{NoProgress, Progress, Reporter, Total};
 
@@ -120,9 +125,16 @@ impl Output {
         self.screen.write(Stream::Out, text);
     }
 
-    /// Standard output for bytes that are not text. Nothing else may be written meanwhile.
-    pub fn bytes(&self) -> impl io::Write + use<> {
+    /// Standard output for bytes that are not text, without a buffer. Nothing else may be written meanwhile.
+    ///
+    /// # Errors
+    /// There is no standard output.
+    pub fn bytes(&self) -> Result<File, PathError> {
         io::stdout()
+            .as_fd()
+            .try_clone_to_owned()
+            .map(File::from)
+            .at("open", "/dev/stdout")
     }
 
     /// Sets the exit code, unless a failure has set it already. A command's own codes (2, 3) win over 1.
