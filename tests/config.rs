@@ -131,7 +131,7 @@ impl Case {
 
     fn redacted(&self, config: Map<String, Value>) -> Value {
         let text = serde_json::to_string(&config).unwrap();
-        serde_json::from_str(&barkeep::base::redact::passwords(&text)).unwrap()
+        serde_json::from_str(&barkeep::output::redacted(&text)).unwrap()
     }
 }
 

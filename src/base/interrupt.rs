@@ -64,7 +64,9 @@ fn register_mark(signal: i32) -> io::Result<()> {
 pub fn check() -> Result<(), Interrupted> {
     let mark = INTERRUPTED.load(Ordering::SeqCst);
     if mark == ABANDONED {
-        return Err(Interrupted::Abandoned(*REASON.lock().unwrap_or_else(PoisonError::into_inner)));
+        return Err(Interrupted::Abandoned(
+            *REASON.lock().unwrap_or_else(PoisonError::into_inner),
+        ));
     }
     match i32::try_from(mark).unwrap_or(SIGTERM) {
         0 => Ok(()),

@@ -10,7 +10,6 @@ pub mod interrupt;
 pub mod json;
 pub mod lock;
 pub mod process;
-pub mod redact;
 pub mod report;
 pub mod shell;
 pub mod size;

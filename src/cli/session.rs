@@ -15,6 +15,8 @@ use super::arguments::{Color, Command, Format, GlobalOptions, LogLevel, Manager}
 use super::failure::Failure;
 use super::usage::{self, Stop};
 use crate::base::report::Reporter;
+use crate::base::sys;
+use crate::config::privileges::{self, Became};
 use crate::config::{Config, ConfigError, MainConfig, MainFile, Settings};
 use crate::output::log_file::{self, Logging};
 use crate::output::{self, Output, Style};
@@ -110,6 +112,7 @@ impl Session {
         let from_environment = std::env::var_os("BARMAN_CONFIG_FILE").map(PathBuf::from);
         let file =
             MainFile::read(global.config.as_deref(), from_environment.as_deref()).map_err(Failure::from)?;
+        become_configured_user(&file.main.barman_user)?;
         let outcome = start_log(global, &file.main);
         let output = Output::new(style(global, command));
         if let Err(line) = outcome {
@@ -159,6 +162,18 @@ pub(super) fn ssh_host() -> String {
         .ok()
         .and_then(|connection| connection.split_whitespace().next().map(str::to_owned))
         .map_or_else(String::new, |host| format!(" (SSH host: {host})"))
+}
+
+/// Becomes `barman_user`, so that nothing written from here on belongs to root.
+fn become_configured_user(user: &str) -> Result<(), Failure> {
+    match privileges::become_user(user) {
+        Ok(Became::Unchanged) => Ok(()),
+        Ok(Became::Changed { home }) => {
+            sys::set_home(&home);
+            Ok(())
+        }
+        Err(error) => Err(Failure::plain(error.to_string())),
+    }
 }
 
 impl From<ConfigError> for Failure {

@@ -5,7 +5,7 @@ use super::choices::{BackupMethod, BackupOptions, ReuseBackup};
 use super::conninfo;
 use super::lenient;
 use super::options::ServerConfig;
-use crate::base::redact;
+use crate::postgres::conninfo::redacted;
 
 /// Looks at a server as a whole, after its active model was applied.
 pub(super) fn examine(server: &mut ServerConfig) {
@@ -40,7 +40,7 @@ fn connection(server: &mut ServerConfig, title: &str, option: &str, conninfo: Op
         )),
         Some(conninfo) if !conninfo::is_well_formed(&conninfo) => server.disable(format!(
             "{title} connection: Cannot connect to postgres: \"{}\" is not a valid connection string",
-            redact::passwords(&conninfo)
+            redacted(&conninfo)
         )),
         Some(_) => {}
     }

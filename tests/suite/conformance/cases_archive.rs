@@ -15,7 +15,11 @@ fn put(site: &Site, path: PathBuf, content: &[u8]) {
 
 /// Puts a WAL file into `incoming`.
 fn incoming(site: &Site, server: &str, name: &str, content: &[u8]) {
-    put(site, site.manager.server(server).join("incoming").join(name), content);
+    put(
+        site,
+        site.manager.server(server).join("incoming").join(name),
+        content,
+    );
 }
 
 const NEXT: &str = "00000001000000000000000F";
@@ -179,7 +183,9 @@ pub fn cases() -> Vec<Case> {
             .program("barman-wal-restore")
             .usage(),
     ];
-    for compression in ["gzip", "pigz", "pygzip", "bzip2", "pybzip2", "xz", "zstd", "lz4", "snappy"] {
+    for compression in [
+        "gzip", "pigz", "pygzip", "bzip2", "pybzip2", "xz", "zstd", "lz4", "snappy",
+    ] {
         cases.push(
             case(&format!("archive_wal::with_{compression}"), "archive-wal main")
                 .server("main", &format!("compression = {compression}"))
@@ -187,9 +193,18 @@ pub fn cases() -> Vec<Case> {
         );
         if !matches!(compression, "pygzip" | "pybzip2" | "pigz") {
             cases.push(
-                case(&format!("archive_wal::compressed_before_{compression}"), "archive-wal main").prepare(
-                    move |site| incoming(site, "main", NEXT, &compressed(&wal_content(NEXT), Some(compression))),
-                ),
+                case(
+                    &format!("archive_wal::compressed_before_{compression}"),
+                    "archive-wal main",
+                )
+                .prepare(move |site| {
+                    incoming(
+                        site,
+                        "main",
+                        NEXT,
+                        &compressed(&wal_content(NEXT), Some(compression)),
+                    )
+                }),
             );
         }
     }
@@ -202,20 +217,54 @@ pub fn cases() -> Vec<Case> {
     }
     for segment in 1..=8 {
         let name = format!("00000001000000000000000{segment}");
-        cases.push(case(&format!("get_wal::plain_{segment}"), &format!("get-wal mixed {name}")).console());
         cases.push(
-            case(&format!("get_wal::kept_{segment}"), &format!("get-wal --keep-compression mixed {name}")).console(),
+            case(
+                &format!("get_wal::plain_{segment}"),
+                &format!("get-wal mixed {name}"),
+            )
+            .console(),
+        );
+        cases.push(
+            case(
+                &format!("get_wal::kept_{segment}"),
+                &format!("get-wal --keep-compression mixed {name}"),
+            )
+            .console(),
         );
     }
-    for id in ["20240501T100000", "20240502T100000", "20240503T100000", "20240504T100000", "nosuch"] {
-        cases.push(case(&format!("check_backup::wait::{id}"), &format!("check-backup wait {id}")));
+    for id in [
+        "20240501T100000",
+        "20240502T100000",
+        "20240503T100000",
+        "20240504T100000",
+        "nosuch",
+    ] {
+        cases.push(case(
+            &format!("check_backup::wait::{id}"),
+            &format!("check-backup wait {id}"),
+        ));
     }
-    for (server, id) in [("main", "20240111T120000"), ("main", "latest"), ("nowal", "latest"), ("off", "latest"), ("dis", "latest")] {
-        cases.push(case(&format!("check_backup::{server}::{id}"), &format!("check-backup {server} {id}")));
+    for (server, id) in [
+        ("main", "20240111T120000"),
+        ("main", "latest"),
+        ("nowal", "latest"),
+        ("off", "latest"),
+        ("dis", "latest"),
+    ] {
+        cases.push(case(
+            &format!("check_backup::{server}::{id}"),
+            &format!("check-backup {server} {id}"),
+        ));
     }
-    cases.push(case("check_backup::lost_segment", "check-backup main 20240113T100000").prepare(|site| {
-        std::fs::remove_file(archive_path(&site.manager.server("main"), "00000001000000000000000B")).unwrap();
-    }));
+    cases.push(
+        case("check_backup::lost_segment", "check-backup main 20240113T100000").prepare(|site| {
+            std::fs::remove_file(archive_path(
+                &site.manager.server("main"),
+                "00000001000000000000000B",
+            ))
+            .unwrap();
+        }),
+    );
     cases
 }
 

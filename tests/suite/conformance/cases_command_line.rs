@@ -77,9 +77,26 @@ pub fn cases() -> Vec<Case> {
         case("config::exclusive", "check main").server("main", "backup_options = exclusive_backup"),
         case("config::both_options", "check main").server("main", "backup_options = exclusive_backup, concurrent_backup"),
     ];
-    for command in ["backup", "delete main", "restore main latest", "list-backups", "check", "keep main", "get-wal main",
-        "put-wal", "archive-wal", "switch-wal", "show-backup main", "list-files main", "status", "verify-backup main",
-        "generate-manifest main", "terminate-process main", "rebuild-xlogdb", "check-backup main"] {
+    for command in [
+        "backup",
+        "delete main",
+        "restore main latest",
+        "list-backups",
+        "check",
+        "keep main",
+        "get-wal main",
+        "put-wal",
+        "archive-wal",
+        "switch-wal",
+        "show-backup main",
+        "list-files main",
+        "status",
+        "verify-backup main",
+        "generate-manifest main",
+        "terminate-process main",
+        "rebuild-xlogdb",
+        "check-backup main",
+    ] {
         let name = format!("command_line::missing::{}", command.split(' ').next().unwrap());
         cases.push(case(&name, command).usage());
     }
@@ -87,21 +104,39 @@ pub fn cases() -> Vec<Case> {
         cases.push(case(&format!("backup::{server}"), &format!("backup {server}")));
     }
     for (name, arguments) in [
-        ("reserved_name", "--name latest"), ("id_as_name", "--name 20240101T000000"), ("empty_name", "--name="),
-        ("negative_retry", "--retry-times -1"), ("zero_jobs", "--jobs 0"), ("bad_reuse", "--reuse-backup=maybe"),
+        ("reserved_name", "--name latest"),
+        ("id_as_name", "--name 20240101T000000"),
+        ("empty_name", "--name="),
+        ("negative_retry", "--retry-times -1"),
+        ("zero_jobs", "--jobs 0"),
+        ("bad_reuse", "--reuse-backup=maybe"),
         ("bad_bwlimit", "--bwlimit x"),
     ] {
         cases.push(case(&format!("backup::{name}"), &format!("backup {arguments} main")).usage());
     }
     for server in ["main", "off", "dis", "pas", "nosuch"] {
-        cases.push(case(&format!("verify_backup::{server}"), &format!("verify-backup {server} latest")));
-        cases.push(case(&format!("generate_manifest::{server}"), &format!("generate-manifest {server} latest")));
+        cases.push(case(
+            &format!("verify_backup::{server}"),
+            &format!("verify-backup {server} latest"),
+        ));
+        cases.push(case(
+            &format!("generate_manifest::{server}"),
+            &format!("generate-manifest {server} latest"),
+        ));
     }
-    cases.push(case("generate_manifest::unknown_backup", "generate-manifest main nosuch"));
-    cases.push(case("generate_manifest::exists", "generate-manifest main latest").prepare(|site| {
-        let path = site.manager.server("main").join("base/20240113T100000/data/backup_manifest");
-        std::fs::write(path, "already").unwrap();
-    }));
+    cases.push(case(
+        "generate_manifest::unknown_backup",
+        "generate-manifest main nosuch",
+    ));
+    cases.push(
+        case("generate_manifest::exists", "generate-manifest main latest").prepare(|site| {
+            let path = site
+                .manager
+                .server("main")
+                .join("base/20240113T100000/data/backup_manifest");
+            std::fs::write(path, "already").unwrap();
+        }),
+    );
     cases
 }
 

@@ -26,15 +26,19 @@ pub fn cases() -> Vec<Case> {
             .server("main", "minimum_redundancy = 4")
             .differs("delete refusal", short_refusal),
         case("delete::window_oldest", "delete window oldest"),
-        case("delete::window_oldest_no_minimum", "delete window oldest").server("window", "minimum_redundancy = 0"),
+        case("delete::window_oldest_no_minimum", "delete window oldest")
+            .server("window", "minimum_redundancy = 0"),
         case("delete::root_with_children", "delete tree 20240402T100000"),
         case("delete::incremental_with_child", "delete tree 20240403T100000"),
         case("delete::incremental_leaf", "delete tree 20240404T100000"),
         case("delete::compressed_full", "delete tree 20240401T100000"),
         case("delete::timelines_oldest", "delete tables 20240701T100000"),
         case("delete::timelines_newest", "delete tables 20240703T100000"),
-        case("delete::timelines_kept_standalone", "delete tables 20240702T100000")
-            .differs("delete refusal", short_refusal),
+        case(
+            "delete::timelines_kept_standalone",
+            "delete tables 20240702T100000",
+        )
+        .differs("delete refusal", short_refusal),
         case("delete::only_backup", "delete mixed latest"),
         case("delete::only_backup_no_wal", "delete nowal latest"),
         case("delete::waiting", "delete wait latest"),
@@ -60,7 +64,10 @@ pub fn cases() -> Vec<Case> {
         case("delete::legacy_place", "delete main oldest").prepare(legacy_place),
         case("list_backups::legacy_place", "list-backups main").prepare(legacy_place),
         case("keep::legacy_annotation", "keep --status main 20240112T100000").prepare(|site| {
-            let annotations = site.manager.server("main").join("base/20240112T100000/annotations");
+            let annotations = site
+                .manager
+                .server("main")
+                .join("base/20240112T100000/annotations");
             std::fs::create_dir(&annotations).unwrap();
             std::fs::write(annotations.join("keep"), "standalone").unwrap();
             crate::support::catalog::give_to(&annotations, &site.manager.account);
@@ -74,22 +81,58 @@ pub fn cases() -> Vec<Case> {
         ("redundancy_1", "main", "retention_policy = REDUNDANCY 1"),
         ("redundancy_2", "main", "retention_policy = REDUNDANCY 2"),
         ("redundancy_0", "main", "retention_policy = REDUNDANCY 0"),
-        ("redundancy_raised", "main", "retention_policy = REDUNDANCY 1\nminimum_redundancy = 3"),
-        ("window", "window", "retention_policy = RECOVERY WINDOW OF 4 WEEKS\nminimum_redundancy = 0"),
-        ("window_minimum", "window", "retention_policy = RECOVERY WINDOW OF 10 DAYS\nminimum_redundancy = 3"),
-        ("window_zero", "window", "retention_policy = RECOVERY WINDOW OF 0 DAYS\nminimum_redundancy = 0"),
-        ("window_months", "main", "retention_policy = recovery window of 2 months"),
+        (
+            "redundancy_raised",
+            "main",
+            "retention_policy = REDUNDANCY 1\nminimum_redundancy = 3",
+        ),
+        (
+            "window",
+            "window",
+            "retention_policy = RECOVERY WINDOW OF 4 WEEKS\nminimum_redundancy = 0",
+        ),
+        (
+            "window_minimum",
+            "window",
+            "retention_policy = RECOVERY WINDOW OF 10 DAYS\nminimum_redundancy = 3",
+        ),
+        (
+            "window_zero",
+            "window",
+            "retention_policy = RECOVERY WINDOW OF 0 DAYS\nminimum_redundancy = 0",
+        ),
+        (
+            "window_months",
+            "main",
+            "retention_policy = recovery window of 2 months",
+        ),
         ("tree", "tree", "retention_policy = REDUNDANCY 1"),
-        ("tree_window", "tree", "retention_policy = RECOVERY WINDOW OF 1 DAY"),
+        (
+            "tree_window",
+            "tree",
+            "retention_policy = RECOVERY WINDOW OF 1 DAY",
+        ),
         ("timelines", "tables", "retention_policy = REDUNDANCY 1"),
         ("invalid", "main", "retention_policy = KEEP EVERYTHING"),
         ("manual", "main", "retention_policy_mode = manual"),
         ("wal_policy", "main", "wal_retention_policy = simple-wal 2"),
     ] {
-        cases.push(case(&format!("retention::list::{name}"), &format!("list-backups {server}")).server(server, policy));
-        cases.push(case(&format!("retention::status::{name}"), &format!("status {server}")).server(server, policy));
         cases.push(
-            case(&format!("retention::show::{name}"), &format!("show-backup {server} oldest")).server(server, policy),
+            case(
+                &format!("retention::list::{name}"),
+                &format!("list-backups {server}"),
+            )
+            .server(server, policy),
+        );
+        cases.push(
+            case(&format!("retention::status::{name}"), &format!("status {server}")).server(server, policy),
+        );
+        cases.push(
+            case(
+                &format!("retention::show::{name}"),
+                &format!("show-backup {server} oldest"),
+            )
+            .server(server, policy),
         );
     }
     cases
@@ -97,7 +140,8 @@ pub fn cases() -> Vec<Case> {
 
 /// Barman prints the whole object; barkeep prints the name of what it refused to delete.
 fn short_refusal(outcome: &mut super::runner::Outcome) {
-    let shorten = regex_lite::Regex::new(r"Cannot delete backup \((\w+) .*?'backup_id': '(\w+)'.*?\)(\n|\x22)");
+    let shorten =
+        regex_lite::Regex::new(r"Cannot delete backup \((\w+) .*?'backup_id': '(\w+)'.*?\)(\n|\x22)");
     let _ = shorten;
     let start = "Cannot delete backup (";
     for text in [&mut outcome.stdout, &mut outcome.stderr] {
@@ -106,7 +150,12 @@ fn short_refusal(outcome: &mut super::runner::Outcome) {
         let rest = text[at + start.len()..].to_owned();
         let server = rest.split_whitespace().next().unwrap_or_default().to_owned();
         let captured = id.captures(&rest).unwrap();
-        let id = captured.get(1).or_else(|| captured.get(2)).unwrap().as_str().to_owned();
+        let id = captured
+            .get(1)
+            .or_else(|| captured.get(2))
+            .unwrap()
+            .as_str()
+            .to_owned();
         let end = rest.rfind(')').unwrap();
         let tail = rest[end + 1..].to_owned();
         *text = format!("{}{start}{server} {id}){tail}", &text[..at]);
@@ -114,7 +163,10 @@ fn short_refusal(outcome: &mut super::runner::Outcome) {
 }
 
 fn without_line(text: &str, part: &str) -> String {
-    text.lines().filter(|line| !line.contains(part)).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .filter(|line| !line.contains(part))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Moves one backup's information file to where Barman 2 kept it.

@@ -6,10 +6,16 @@ pub fn cases() -> Vec<Case> {
     let hooks = "pre_recovery_script = {site}/hook\npost_recovery_script = {site}/hook\n\
                  pre_recovery_retry_script = {site}/hook\npost_recovery_retry_script = {site}/hook";
     let mut cases = vec![
-        case("restore::hooks", "restore --target-time 2024-01-13~12:00:00+00:00 main latest {dest}/pg")
-            .server("main", hooks),
-        case("restore::hooks_tablespaces", "restore --tablespace two:{dest}/b --tablespace space~one:{dest}/a tables oldest {dest}/pg")
-            .server("tables", hooks),
+        case(
+            "restore::hooks",
+            "restore --target-time 2024-01-13~12:00:00+00:00 main latest {dest}/pg",
+        )
+        .server("main", hooks),
+        case(
+            "restore::hooks_tablespaces",
+            "restore --tablespace two:{dest}/b --tablespace space~one:{dest}/a tables oldest {dest}/pg",
+        )
+        .server("tables", hooks),
         case("restore::retry_stop", "restore main latest {dest}/pg")
             .server("main", "pre_recovery_retry_script = {site}/hook 63"),
         case("restore::not_empty", "restore main latest {dest}/pg").prepare(|site| {
@@ -21,9 +27,18 @@ pub fn cases() -> Vec<Case> {
             std::fs::create_dir(&directory).unwrap();
             site.manager.account.own(&directory);
         }),
-        case("restore::configured_get_wal", "restore main latest {dest}/pg").server("main", "recovery_options = get-wal"),
-        case("restore::no_get_wal", "restore --no-get-wal main latest {dest}/pg").server("main", "recovery_options = get-wal"),
-        case("restore::incoming_is_archived_first", "restore main latest {dest}/pg").prepare(|site| {
+        case("restore::configured_get_wal", "restore main latest {dest}/pg")
+            .server("main", "recovery_options = get-wal"),
+        case(
+            "restore::no_get_wal",
+            "restore --no-get-wal main latest {dest}/pg",
+        )
+        .server("main", "recovery_options = get-wal"),
+        case(
+            "restore::incoming_is_archived_first",
+            "restore main latest {dest}/pg",
+        )
+        .prepare(|site| {
             let name = "00000001000000000000000F";
             let path = site.manager.server("main").join("incoming").join(name);
             std::fs::write(&path, crate::support::catalog::wal_content(name)).unwrap();
@@ -31,7 +46,10 @@ pub fn cases() -> Vec<Case> {
         }),
         case("restore::delta", "restore --delta-restore main latest {dest}/pg").prepare(earlier_restore),
         case("restore::colon", "restore main latest host:/srv/pg"),
-        case("restore::no_time_zone", "restore --target-time 2024-01-13~12:00:00 main latest {dest}/pg"),
+        case(
+            "restore::no_time_zone",
+            "restore --target-time 2024-01-13~12:00:00 main latest {dest}/pg",
+        ),
     ];
     let words = [
         ("latest", "main latest {dest}/pg"),
@@ -39,9 +57,18 @@ pub fn cases() -> Vec<Case> {
         ("oldest", "main oldest {dest}/pg"),
         ("kept", "main 20240111T100000 {dest}/pg"),
         ("auto", "main auto {dest}/pg"),
-        ("auto_time", "--target-time 2024-01-12~12:00:00+00:00 main auto {dest}/pg"),
-        ("auto_lsn", "--target-lsn 0/9000000 --target-tli 1 main auto {dest}/pg"),
-        ("auto_too_early", "--target-time 2023-01-01~00:00:00+00:00 main auto {dest}/pg"),
+        (
+            "auto_time",
+            "--target-time 2024-01-12~12:00:00+00:00 main auto {dest}/pg",
+        ),
+        (
+            "auto_lsn",
+            "--target-lsn 0/9000000 --target-tli 1 main auto {dest}/pg",
+        ),
+        (
+            "auto_too_early",
+            "--target-time 2023-01-01~00:00:00+00:00 main auto {dest}/pg",
+        ),
         ("auto_xid", "--target-xid 5 main auto {dest}/pg"),
         ("auto_name", "--target-name x main auto {dest}/pg"),
         ("auto_immediate", "--target-immediate main auto {dest}/pg"),
@@ -54,41 +81,116 @@ pub fn cases() -> Vec<Case> {
         ("waiting", "wait 20240503T100000 {dest}/pg"),
         ("inactive", "off latest {dest}/pg"),
         ("disabled", "dis latest {dest}/pg"),
-        ("time", "--target-time 2024-01-13~12:00:00+00:00 main latest {dest}/pg"),
-        ("time_exclusive", "--target-time 2024-01-13~12:00:00+00:00 --exclusive main latest {dest}/pg"),
-        ("time_too_early", "--target-time 2024-01-13~01:00:00+00:00 main latest {dest}/pg"),
-        ("time_nonsense", "--target-time yesterdayish main latest {dest}/pg"),
+        (
+            "time",
+            "--target-time 2024-01-13~12:00:00+00:00 main latest {dest}/pg",
+        ),
+        (
+            "time_exclusive",
+            "--target-time 2024-01-13~12:00:00+00:00 --exclusive main latest {dest}/pg",
+        ),
+        (
+            "time_too_early",
+            "--target-time 2024-01-13~01:00:00+00:00 main latest {dest}/pg",
+        ),
+        (
+            "time_nonsense",
+            "--target-time yesterdayish main latest {dest}/pg",
+        ),
         ("xid", "--target-xid 1234 main latest {dest}/pg"),
-        ("xid_exclusive", "--target-xid 1234 --exclusive main latest {dest}/pg"),
+        (
+            "xid_exclusive",
+            "--target-xid 1234 --exclusive main latest {dest}/pg",
+        ),
         ("name", "--target-name spot main latest {dest}/pg"),
-        ("name_exclusive", "--target-name spot --exclusive main latest {dest}/pg"),
-        ("lsn_tli", "--target-lsn 0/D000000 --target-tli 1 main latest {dest}/pg"),
-        ("immediate_tli", "--target-immediate --target-tli 1 main latest {dest}/pg"),
+        (
+            "name_exclusive",
+            "--target-name spot --exclusive main latest {dest}/pg",
+        ),
+        (
+            "lsn_tli",
+            "--target-lsn 0/D000000 --target-tli 1 main latest {dest}/pg",
+        ),
+        (
+            "immediate_tli",
+            "--target-immediate --target-tli 1 main latest {dest}/pg",
+        ),
         ("tli_latest", "--target-tli latest main latest {dest}/pg"),
         ("tli_current", "--target-tli current main latest {dest}/pg"),
         ("tli_number", "--target-tli 2 tables oldest {dest}/pg"),
-        ("tli_latest_timelines", "--target-tli latest tables oldest {dest}/pg"),
+        (
+            "tli_latest_timelines",
+            "--target-tli latest tables oldest {dest}/pg",
+        ),
         ("tli_unknown", "--target-tli 9 main latest {dest}/pg"),
-        ("two_targets", "--target-xid 1 --target-name x main latest {dest}/pg"),
-        ("time_and_immediate", "--target-time 2024-01-13~12:00:00+00:00 --target-immediate main latest {dest}/pg"),
-        ("action_without_target", "--target-action promote main latest {dest}/pg"),
-        ("action_pause", "--target-name spot --target-action pause main latest {dest}/pg"),
-        ("action_promote", "--target-name spot --target-action promote main latest {dest}/pg"),
-        ("action_shutdown", "--target-name spot --target-action shutdown main latest {dest}/pg"),
+        (
+            "two_targets",
+            "--target-xid 1 --target-name x main latest {dest}/pg",
+        ),
+        (
+            "time_and_immediate",
+            "--target-time 2024-01-13~12:00:00+00:00 --target-immediate main latest {dest}/pg",
+        ),
+        (
+            "action_without_target",
+            "--target-action promote main latest {dest}/pg",
+        ),
+        (
+            "action_pause",
+            "--target-name spot --target-action pause main latest {dest}/pg",
+        ),
+        (
+            "action_promote",
+            "--target-name spot --target-action promote main latest {dest}/pg",
+        ),
+        (
+            "action_shutdown",
+            "--target-name spot --target-action shutdown main latest {dest}/pg",
+        ),
         ("standby", "--standby-mode main latest {dest}/pg"),
-        ("standby_target", "--standby-mode --target-name spot main latest {dest}/pg"),
-        ("standby_get_wal", "--standby-mode --get-wal main latest {dest}/pg"),
+        (
+            "standby_target",
+            "--standby-mode --target-name spot main latest {dest}/pg",
+        ),
+        (
+            "standby_get_wal",
+            "--standby-mode --get-wal main latest {dest}/pg",
+        ),
         ("get_wal", "--get-wal main latest {dest}/pg"),
-        ("get_wal_target", "--get-wal --target-name spot main latest {dest}/pg"),
-        ("restore_command", "--get-wal --restore-command my'command~%f main latest {dest}/pg"),
-        ("restore_command_alone", "--restore-command cp main latest {dest}/pg"),
-        ("conf_file", "--target-name spot --recovery-conf-filename my.conf main latest {dest}/pg"),
-        ("wal_directory", "--target-name spot --staging-wal-directory {dest}/wal main latest {dest}/pg"),
+        (
+            "get_wal_target",
+            "--get-wal --target-name spot main latest {dest}/pg",
+        ),
+        (
+            "restore_command",
+            "--get-wal --restore-command my'command~%f main latest {dest}/pg",
+        ),
+        (
+            "restore_command_alone",
+            "--restore-command cp main latest {dest}/pg",
+        ),
+        (
+            "conf_file",
+            "--target-name spot --recovery-conf-filename my.conf main latest {dest}/pg",
+        ),
+        (
+            "wal_directory",
+            "--target-name spot --staging-wal-directory {dest}/wal main latest {dest}/pg",
+        ),
         ("jobs", "--jobs 2 main latest {dest}/pg"),
         ("bwlimit", "--bwlimit 10000 main latest {dest}/pg"),
-        ("network_compression_local", "--network-compression main latest {dest}/pg"),
-        ("tablespaces_in_place_refused", "--tablespace nosuch:{dest}/x tables oldest {dest}/pg"),
-        ("tablespaces", "--tablespace two:{dest}/b --tablespace space~one:{dest}/a tables oldest {dest}/pg"),
+        (
+            "network_compression_local",
+            "--network-compression main latest {dest}/pg",
+        ),
+        (
+            "tablespaces_in_place_refused",
+            "--tablespace nosuch:{dest}/x tables oldest {dest}/pg",
+        ),
+        (
+            "tablespaces",
+            "--tablespace two:{dest}/b --tablespace space~one:{dest}/a tables oldest {dest}/pg",
+        ),
         ("tablespace_syntax", "--tablespace two tables oldest {dest}/pg"),
         ("mixed_wals", "mixed latest {dest}/pg"),
         ("mixed_wals_target", "--target-name spot mixed latest {dest}/pg"),
@@ -109,18 +211,28 @@ pub fn cases() -> Vec<Case> {
         ("remote_target", "--target-name spot main latest {dest}/pg"),
         ("remote_get_wal", "--get-wal main latest {dest}/pg"),
         ("remote_standby", "--standby-mode --get-wal main latest {dest}/pg"),
-        ("remote_tablespaces", "--tablespace two:{dest}/b --tablespace space~one:{dest}/a tables oldest {dest}/pg"),
-        ("remote_network_compression", "--network-compression main latest {dest}/pg"),
+        (
+            "remote_tablespaces",
+            "--tablespace two:{dest}/b --tablespace space~one:{dest}/a tables oldest {dest}/pg",
+        ),
+        (
+            "remote_network_compression",
+            "--network-compression main latest {dest}/pg",
+        ),
         ("remote_jobs", "--jobs 3 main latest {dest}/pg"),
     ] {
         cases.push(
-            case(&format!("restore::{name}"), &format!("restore --remote-ssh-command {{ssh}} {arguments}"))
-                .prepare(open_destination),
+            case(
+                &format!("restore::{name}"),
+                &format!("restore --remote-ssh-command {{ssh}} {arguments}"),
+            )
+            .prepare(open_destination),
         );
     }
-    cases.push(
-        case("restore::remote_down", "restore --remote-ssh-command ssh~-o~ConnectTimeout=5~-p~1~postgres@127.0.0.1 main latest {dest}/pg"),
-    );
+    cases.push(case(
+        "restore::remote_down",
+        "restore --remote-ssh-command ssh~-o~ConnectTimeout=5~-p~1~postgres@127.0.0.1 main latest {dest}/pg",
+    ));
     cases
 }
 
@@ -135,7 +247,9 @@ fn earlier_restore(site: &Site) {
     let destination = site.destination.join("pg");
     let barman = crate::support::tool::Tool::barman();
     let path = destination.display().to_string();
-    site.manager.run(&barman, &["restore", "main", "oldest", &path]).success();
+    site.manager
+        .run(&barman, &["restore", "main", "oldest", &path])
+        .success();
     std::fs::write(destination.join("foreign"), "x").unwrap();
     std::fs::write(destination.join("base/5/1259"), "changed").unwrap();
     std::fs::remove_file(destination.join("PG_VERSION")).unwrap();
