@@ -4,11 +4,15 @@
 //! catalog reference. [`Catalog`] is the entry: it knows the paths, reads and saves [`BackupInfo`]s, and gives access to
 //! the locks and to the WAL database.
 
+pub mod chains;
+pub mod figures;
 pub mod locks;
 pub mod processes;
 pub mod python_literal;
+pub mod retention;
 
 mod annotations;
+
 mod backup_id;
 mod error;
 mod identity;
