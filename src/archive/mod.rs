@@ -7,12 +7,14 @@
 //!
 //! One rule: a file is acknowledged, and its source removed, only after content and name are on disk.
 
+pub mod archive_wal;
 pub mod client;
 pub mod compare;
 pub mod get_wal;
 pub mod place;
 pub mod put_wal;
 
+pub use archive_wal::{Announce, ArchiveError, ArchiveReport, archive_wal};
 pub use place::{Places, wal_codec};
 
 #[cfg(test)]

@@ -1,0 +1,258 @@
+//! `archive-wal`: moves the WAL files that have arrived into the archive (behaviour reference §13).
+//!
+//! The order of steps makes every crash harmless: a file is stored, made durable and recorded in the WAL database before
+//! its source is removed. What a crash leaves behind is a source whose content the archive already has; the next run
+//! finds it, records it if that is missing, and removes the source.
+//!
+//! Files are prepared (compressed, encrypted, compared) by several threads and stored in groups that share their syncs;
+//! with hook scripts they go one by one, because a script may look at what is there.
+
+mod arrivals;
+mod errors_directory;
+mod prepare;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use crate::base::error::PathError;
+use crate::base::interrupt::{self, Interrupted};
+use crate::base::lock::LockError;
+use crate::base::report::Reporter;
+use crate::catalog::{Catalog, CatalogError};
+use crate::codec::{CodecError, Compression, WalCodec};
+use crate::config::{NotLocal, ServerConfig};
+use crate::hooks::{HookError, HookEvent, HookRunner, Phase};
+
+use super::place::{Places, wal_codec};
+use arrivals::{Arrivals, Source};
+
+/// How many files share their syncs.
+const GROUP: usize = 32;
+/// How many files are compressed at once, at most.
+const WORKERS: usize = 4;
+
+/// When the headers of a run are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announce {
+    /// Always: the operator asked for the run.
+    Always,
+    /// Only when there is something to archive: the run is a part of another command.
+    WhenBusy,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The archive is in an object store.
+    #[error(transparent)]
+    NotLocal(#[from] NotLocal),
+    /// The WAL database failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A directory cannot be read, or the archive cannot be written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The lock file cannot be used.
+    #[error(transparent)]
+    Lock(LockError),
+    /// The run was asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ArchiveReport {
+    /// Another process is archiving: nothing was done.
+    pub busy: bool,
+    /// How many files were stored.
+    pub archived: usize,
+    /// How many files were dropped because the archive has them already.
+    pub matching: usize,
+    /// The files that the archive has with another content, moved to the errors directory.
+    pub duplicates: Vec<String>,
+    /// The objects that are no WAL files, moved to the errors directory.
+    pub unknown: Vec<String>,
+    /// The files that could not be archived and stay where they are, with the reason. Each was reported as an error.
+    pub failed: Vec<(String, String)>,
+}
+
+/// Archives what has arrived for a server: what was streamed first, then what `archive_command` delivered. Takes the
+/// server's archive-wal lock; when another process has it, says so and does nothing.
+///
+/// # Errors
+/// The run could not go on. Files that could not be archived by themselves are no such error: they are reported, stay
+/// where they are, and do not keep the others from being archived.
+pub fn archive_wal(
+    config: &ServerConfig,
+    hooks: &HookRunner,
+    announce: Announce,
+    reporter: &dyn Reporter,
+) -> Result<ArchiveReport, ArchiveError> {
+    let catalog = Catalog::of(config)?;
+    let _lock = match catalog.locks().archive_wal() {
+        Ok(lock) => lock,
+        Err(LockError::Busy { .. }) => {
+            reporter.info(&format!(
+                "Another archive-wal process is already running on server {}. Skipping to the next server",
+                config.name
+            ));
+            return Ok(ArchiveReport {
+                busy: true,
+                ..ArchiveReport::default()
+            });
+        }
+        Err(error) => return Err(ArchiveError::Lock(error)),
+    };
+    let mut run = Run {
+        places: Places::of(config)?,
+        codec: wal_codec(config),
+        catalog,
+        hooks,
+        reporter,
+        announce,
+        report: ArchiveReport::default(),
+    };
+    if config.primary_ssh_command.is_some() {
+        // A passive node copies the archive of its primary node.
+        return Ok(run.report);
+    }
+    if config.streaming_archiver {
+        run.archiver(Source::Streaming, config.streaming_archiver_batch_size)?;
+    }
+    if config.archiver {
+        run.archiver(Source::Incoming, config.archiver_batch_size)?;
+    }
+    Ok(run.report)
+}
+
+/// One run.
+struct Run<'a> {
+    places: Places,
+    codec: WalCodec,
+    catalog: Catalog,
+    hooks: &'a HookRunner,
+    reporter: &'a dyn Reporter,
+    announce: Announce,
+    report: ArchiveReport,
+}
+
+/// Why one file was not archived.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl From<PathError> for FileError {
+    fn from(error: PathError) -> Self {
+        FileError::Codec(CodecError::Path(error))
+    }
+}
+
+impl FileError {
+    fn kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            FileError::Codec(CodecError::Path(error)) => Some(error.kind()),
+            _ => None,
+        }
+    }
+
+    /// Whether the other files would fail like this one: a full or read-only disk, a database that cannot be written.
+    fn concerns_all(&self) -> bool {
+        matches!(
+            self.kind(),
+            Some(
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+            )
+        ) || matches!(self, FileError::Catalog(_))
+    }
+}
+
+/// Whether a source goes on with its next group.
+enum Progress {
+    Continue,
+    Stop,
+}
+
+impl Run<'_> {
+    /// Archives what one source has.
+    fn archiver(&mut self, source: Source, batch_size: u32) -> Result<(), ArchiveError> {
+        let arrivals = Arrivals::of(&self.places, source, batch_size)?;
+        let header = self.header(source, &arrivals);
+        if arrivals.queue.is_empty() {
+            if self.announce == Announce::Always {
+                self.reporter.info(&header);
+                self.reporter.info("\tno file found");
+            }
+        } else {
+            self.reporter.info(&header);
+            // The database must exist before files are stored: made later, it would have them already when they are
+            // recorded.
+            self.catalog
+                .xlogdb()
+                .scan(|_| Ok::<_, CatalogError>(std::ops::ControlFlow::Break(())))?;
+            let size = if self.has_hooks() { 1 } else { GROUP };
+            for group in arrivals.queue.chunks(size) {
+                interrupt::check()?;
+                if let Progress::Stop = self.group(group)? {
+                    return Ok(());
+                }
+            }
+        }
+        self.put_aside(arrivals.unknown);
+        Ok(())
+    }
+
+    fn header(&self, source: Source, arrivals: &Arrivals) -> String {
+        let mut header = format!(
+            "Processing xlog segments from {} for {}",
+            source.description(),
+            self.places.server
+        );
+        if !arrivals.queue.is_empty() && arrivals.total > arrivals.queue.len() {
+            header.push_str(&format!(" (batch size: {})", arrivals.queue.len()));
+        }
+        header
+    }
+
+    fn has_hooks(&self) -> bool {
+        [Phase::Pre, Phase::Post]
+            .into_iter()
+            .any(|phase| self.hooks.concerns(HookEvent::Archive, phase))
+    }
+
+    /// How many files are prepared at the same time.
+    fn workers(&self) -> usize {
+        // One xz encoder takes as much memory as dozens of the others.
+        match self.codec.compression {
+            Some(Compression::Xz) => 1,
+            _ => std::thread::available_parallelism().map_or(1, |count| count.get().min(WORKERS)),
+        }
+    }
+
+    /// Reports a file that stays where it is.
+    fn fail(&mut self, name: &str, reason: &dyn std::fmt::Display) {
+        self.reporter.error(&format!(
+            "cannot archive WAL file '{name}' of server '{}': {reason}",
+            self.places.server
+        ));
+        self.report.failed.push((name.to_owned(), reason.to_string()));
+    }
+
+    /// A retry script said that this file must not be archived: the source is left for now.
+    fn aborted(&self, error: &HookError) -> Result<Progress, ArchiveError> {
+        match error {
+            HookError::Interrupted(interrupted) => Err((*interrupted).into()),
+            HookError::Aborted { .. } => {
+                log::warn!(target: "barman.wal_archiver", "{error}");
+                Ok(Progress::Stop)
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The errors directory: objects that cannot be archived are put aside, never removed (catalog reference §11).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chrono::{TimeDelta, Utc};
+
+use crate::archive::put_wal::base_name;
+use crate::base::durable;
+use crate::base::error::{PathContext, PathError};
+
+use super::Run;
+
+/// Why an object was put aside: the ending of its new name.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Aside {
+    /// The archive has another content under this name.
+    Duplicate,
+    /// It is not of the WAL.
+    Unknown,
+}
+
+impl Aside {
+    fn ending(self) -> &'static str {
+        match self {
+            Aside::Duplicate => "duplicate",
+            Aside::Unknown => "unknown",
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Moves what is no WAL file to the errors directory and says so.
+    pub(super) fn put_aside(&mut self, unknown: Vec<PathBuf>) {
+        let mut moved = Vec::new();
+        for path in unknown {
+            let name = base_name(&path);
+            match move_aside(&path, &self.places.errors, Aside::Unknown) {
+                Ok(_) => moved.push(name),
+                // Another process may have taken it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => log::debug!("{error}"),
+                Err(error) => self.fail(&name, &error),
+            }
+        }
+        if moved.is_empty() {
+            return;
+        }
+        self.reporter.info(&format!(
+            "Some unknown objects have been found while processing xlog segments for {}. Objects moved to errors directory:",
+            self.places.server
+        ));
+        for name in &moved {
+            self.reporter.info(&format!("\t{name}"));
+        }
+        self.report.unknown.append(&mut moved);
+    }
+}
+
+/// Moves an object into the errors directory under `{name}.{time}.{ending}`, durably, and never over another one.
+/// Returns its new path.
+pub(super) fn move_aside(path: &Path, errors: &Path, why: Aside) -> Result<PathBuf, PathError> {
+    let name = base_name(path);
+    let mut time = Utc::now();
+    let target = loop {
+        let stamp = time.format("%Y%m%dT%H%M%SZ");
+        let target = errors.join(format!("{name}.{stamp}.{}", why.ending()));
+        if target.symlink_metadata().is_err() {
+            break target;
+        }
+        time += TimeDelta::seconds(1);
+    };
+    match fs::rename(path, &target) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices && path.is_file() => {
+            fs::copy(path, &target).at("copy to", &target)?;
+            durable::sync_file(&target)?;
+            durable::sync_dir(errors)?;
+            fs::remove_file(path).at("remove", path)?;
+        }
+        Err(error) => return Err(PathError::new("move aside", path, error)),
+    }
+    durable::sync_dir(errors)?;
+    durable::sync_parent(path)?;
+    log::info!(target: "barman.wal_archiver", "\"{}\" was moved to \"{}\"", path.display(), target.display());
+    Ok(target)
+}
