@@ -7,6 +7,7 @@
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
 mod conformance;
+mod scenario;
 mod support;
 
 use std::sync::Arc;
@@ -22,8 +23,9 @@ fn main() {
     support::cleanup::install();
     let programs = Scratch::new("bin");
     let barkeep = Tool::barkeep(&programs);
-    let fixtures = Arc::new(Fixtures::new(barkeep));
-    let trials = conformance::trials(&fixtures);
+    let fixtures = Arc::new(Fixtures::new(barkeep.clone()));
+    let mut trials = conformance::trials(&fixtures);
+    trials.extend(scenario::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.
     drop(fixtures);

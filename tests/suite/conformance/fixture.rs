@@ -43,7 +43,8 @@ impl Fixtures {
 
     /// An sshd for remote restores.
     pub fn sshd(&self) -> &Sshd {
-        self.sshd.get_or_init(|| Sshd::start(&self.scratch, &[]))
+        self.sshd
+            .get_or_init(|| Sshd::start(&self.scratch, &[], Path::new("/nonexistent")))
     }
 }
 

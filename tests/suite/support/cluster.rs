@@ -1,5 +1,6 @@
 //! A throw-away PostgreSQL cluster: made by `initdb`, reached by psql, loaded by pgbench.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -76,6 +77,8 @@ pub struct Cluster {
     pub port: u16,
     pub socket: PathBuf,
     pub owner: Account,
+    /// Extra environment of the server, for the commands that it runs.
+    pub environment: BTreeMap<String, String>,
     path: Vec<PathBuf>,
     log: PathBuf,
     server: Option<Background>,
@@ -139,6 +142,7 @@ impl Cluster {
             socket: home,
             owner,
             data,
+            environment: BTreeMap::new(),
             path: Vec::new(),
             log,
             server: None,
@@ -223,7 +227,10 @@ impl Cluster {
             .env("PATH", path.join(":"))
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC");
-        command.env("HOME", &self.socket).current_dir(&self.socket);
+        command
+            .env("HOME", &self.socket)
+            .envs(&self.environment)
+            .current_dir(&self.socket);
         command
     }
 

@@ -25,8 +25,8 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts a server below `scratch`. `barman_path` are the directories where a login as `barman` finds programs.
-    pub fn start(scratch: &Scratch, barman_path: &[&Path]) -> Sshd {
+    /// Starts a server below `scratch`. A login as `barman` finds programs in `barman_path` and this configuration.
+    pub fn start(scratch: &Scratch, barman_path: &[&Path], barman_config: &Path) -> Sshd {
         let root = Account::named("root");
         let directory = scratch.directory("ssh", &root);
         let bin = scratch.directory("ssh/bin", &root);
@@ -38,7 +38,7 @@ impl Sshd {
             server: None,
         };
         sshd.write_keys();
-        sshd.write_server_config(barman_path);
+        sshd.write_server_config(barman_path, barman_config);
         sshd.write_client_config();
         let mut sshd = sshd;
         sshd.launch();
@@ -76,7 +76,7 @@ impl Sshd {
         }
     }
 
-    fn write_server_config(&self, barman_path: &[&Path]) {
+    fn write_server_config(&self, barman_path: &[&Path], barman_config: &Path) {
         let path: Vec<String> = barman_path.iter().map(|p| p.display().to_string()).collect();
         let text = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {dir}/host_key\nPidFile none\n\
@@ -84,11 +84,13 @@ impl Sshd {
              KbdInteractiveAuthentication no\nPermitRootLogin yes\nAllowUsers {accounts}\nMaxStartups 200\n\
              MaxSessions 100\nPrintMotd no\nLogLevel INFO\n\
              Match User postgres\nSetEnv XDG_CACHE_HOME={dir}/cache-postgres\n\
-             Match User barman\nSetEnv XDG_CACHE_HOME={dir}/cache-barman PATH={path}:/usr/bin:/bin\n",
+             Match User barman\nSetEnv XDG_CACHE_HOME={dir}/cache-barman PATH={path}:/usr/bin:/bin \
+             BARMAN_CONFIG_FILE={config} LC_ALL=C.UTF-8 TZ=UTC\n",
             port = self.port,
             dir = self.directory.display(),
             accounts = ACCOUNTS.join(" "),
             path = path.join(":"),
+            config = barman_config.display(),
         );
         std::fs::write(self.file("sshd_config"), text).unwrap();
         for account in ["postgres", "barman"] {
@@ -98,7 +100,7 @@ impl Sshd {
 
     fn write_client_config(&self) {
         let text = format!(
-            "Host *\n  Port {port}\n  IdentityFile {dir}/key-%u\n  IdentitiesOnly yes\n  BatchMode yes\n  \
+            "Host *\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {dir}/key-%u\n  IdentitiesOnly yes\n  BatchMode yes\n  \
              StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n",
             port = self.port,
             dir = self.directory.display(),
