@@ -1,19 +1,27 @@
 //! `barkeep generate`: manual pages and shell completions, from the same definitions that parse the command line.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 
+use super::arguments::Manager;
 use super::client;
+use super::wal_archive::WalArchive;
+use super::wal_restore::WalRestore;
+use crate::VERSION;
+use crate::base::error::{PathContext, PathError};
 
 /// Writes what is made from the definitions of the command line.
 #[derive(Debug, Parser)]
 #[command(name = "barkeep", disable_help_subcommand = true, color = clap::ColorChoice::Never)]
 struct Generate {
     #[command(subcommand)]
-    what: Family,
+    family: Family,
 }
 
 /// `barkeep generate …`: the first word has been seen already, but is parsed with the rest.
@@ -45,15 +53,222 @@ struct Destination {
 /// Runs the command.
 pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     client::parse(&Generate::command(), &arguments, |matches, output| {
-        match Generate::from_arg_matches(matches) {
+        let written = match Generate::from_arg_matches(matches) {
             Ok(Generate {
-                what:
-                    Family::Generate {
-                        what: What::Man(destination) | What::Completions(destination),
-                    },
-            }) => output.plain_error(&format!("{}", destination.directory.display())),
-            Err(error) => output.plain_error(&error.to_string()),
+                family: Family::Generate { what },
+            }) => write(&what).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(text) = written {
+            output.plain_error(&format!("ERROR: {text}"));
+            output.fail_with(1);
         }
-        output.fail_with(1);
     })
+}
+
+fn write(what: &What) -> Result<(), PathError> {
+    let (directory, files) = match what {
+        What::Man(destination) => (&destination.directory, manual_pages()),
+        What::Completions(destination) => (&destination.directory, completions()),
+    };
+    fs::create_dir_all(directory).at("create", directory)?;
+    for (name, content) in files {
+        let path = directory.join(name);
+        fs::write(&path, content).at("write", &path)?;
+    }
+    Ok(())
+}
+
+/// What the definitions of the command line do not say about `barman`.
+const ABOUT_BARMAN: &str = r#".SH SERVERS
+Commands that take several servers work on them in alphabetical order; "all" stands for every server of the
+configuration. Servers that are inactive, passive or out of order because of a mistake in their configuration are
+skipped with a message by the commands that make no sense for them.
+.SH FILES
+.TP
+~/.barman.conf, /etc/barman.conf, /etc/barman/barman.conf
+The configuration, see
+.BR barman (5).
+The first that exists is read.
+.SH ENVIRONMENT
+.TP
+BARMAN_CONFIG_FILE
+The configuration file, unless \-\-config is given.
+.TP
+NO_COLOR
+If it is not empty, \-\-color auto means never.
+.SH EXIT STATUS
+.TP
+0
+No error was reported. Warnings, and servers that were skipped, are no errors.
+.TP
+1
+At least one error was reported.
+.TP
+2
+The command line is wrong; or check \-\-nagios found a problem.
+.TP
+3
+get\-wal: the name is not that of a WAL file, or the output file cannot be opened.
+.SH SEE ALSO
+.BR barman (5),
+.BR barman\-wal\-archive (1),
+.BR barman\-wal\-restore (1)
+"#;
+
+/// What the definitions of the command line do not say about `barman-wal-archive`.
+const ABOUT_WAL_ARCHIVE: &str = r#".SH EXIT STATUS
+0 means that the backup host has the WAL file on its disk. 2 is a failure on this host, 3 one of ssh, anything else
+comes from the backup host.
+.SH SEE ALSO
+.BR barman (1),
+.BR barman\-wal\-restore (1)
+"#;
+
+/// What the definitions of the command line do not say about `barman-wal-restore`.
+const ABOUT_WAL_RESTORE: &str = r#".SH EXIT STATUS
+0 means that the WAL file is in place. PostgreSQL takes every other code up to 125 for "there is no such file". Where
+that would end a recovery early although it is unknown whether the file exists, the code is above 125, which stops
+PostgreSQL instead.
+.SH SEE ALSO
+.BR barman (1),
+.BR barman\-wal\-archive (1)
+"#;
+
+/// The programs of which everything is made, under the names that operators call.
+fn programs() -> Vec<Command> {
+    vec![
+        Manager::command().name("barman"),
+        Manager::command().name("barkeep"),
+        WalArchive::command(),
+        WalRestore::command(),
+    ]
+}
+
+/// Every manual page, by file name.
+fn manual_pages() -> BTreeMap<String, Vec<u8>> {
+    let mut pages = BTreeMap::new();
+    pages.insert(
+        "barman.5".to_owned(),
+        crate::config::manual::barman_5().into_bytes(),
+    );
+    // What describes barman describes barkeep: the other name gets a page that refers to it.
+    pages.insert("barkeep.1".to_owned(), b".so man1/barman.1\n".to_vec());
+    for program in programs() {
+        if program.get_name() == "barkeep" {
+            continue;
+        }
+        let name = program.get_name().to_owned();
+        for command in program.get_subcommands() {
+            let title = format!("{name}-{}", command.get_name());
+            pages.insert(
+                format!("{title}.1"),
+                page(described(
+                    command,
+                    &title,
+                    &format!("{name} {}", command.get_name()),
+                )),
+            );
+        }
+        let mut own = page(described(&program, &name, &name).version(VERSION));
+        let about = match name.as_str() {
+            "barman" => ABOUT_BARMAN,
+            "barman-wal-archive" => ABOUT_WAL_ARCHIVE,
+            _ => ABOUT_WAL_RESTORE,
+        };
+        own.extend_from_slice(about.as_bytes());
+        pages.insert(format!("{name}.1"), own);
+    }
+    pages
+}
+
+/// A definition under the title of its page, with the line that starts it as `shown`.
+fn described(command: &Command, title: &str, shown: &str) -> Command {
+    command.clone().name(title.to_owned()).bin_name(shown.to_owned())
+}
+
+fn page(command: Command) -> Vec<u8> {
+    let title = command.get_name().to_uppercase();
+    let manual = clap_mangen::Man::new(command)
+        .title(title)
+        .section("1")
+        .date("")
+        .source(format!("barkeep {VERSION}"))
+        .manual("Backup and recovery of PostgreSQL");
+    let mut text = Vec::new();
+    if let Err(error) = manual.render(&mut text) {
+        // A vector takes everything; an empty page fails the comparison that keeps the pages current.
+        log::error!("cannot render a manual page: {error}");
+        text.clear();
+    }
+    text
+}
+
+/// The completions of every program for every shell, by file name.
+fn completions() -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for mut program in programs() {
+        let name = program.get_name().to_owned();
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut program, &name, &mut text);
+            files.insert(clap_complete::Generator::file_name(&shell, &name), text);
+        }
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use super::*;
+
+    /// The files of a directory of the repository are exactly the generated ones.
+    fn compare(directory: &str, generated: &BTreeMap<String, Vec<u8>>) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+        let mut kept = BTreeMap::new();
+        for entry in fs::read_dir(&directory).unwrap() {
+            let entry = entry.unwrap();
+            kept.insert(
+                entry.file_name().into_string().unwrap(),
+                fs::read(entry.path()).unwrap(),
+            );
+        }
+        assert_eq!(
+            kept.keys().collect::<Vec<_>>(),
+            generated.keys().collect::<Vec<_>>(),
+            "{}: run `cargo run -- generate`, see the README",
+            directory.display()
+        );
+        for (name, content) in generated {
+            assert!(
+                kept.get(name) == Some(content),
+                "{name} is not current: run `cargo run -- generate`"
+            );
+        }
+    }
+
+    #[test]
+    fn manual_pages_are_current() {
+        compare("man", &manual_pages());
+    }
+
+    #[test]
+    fn completions_are_current() {
+        compare("conf/completions", &completions());
+    }
+
+    #[test]
+    fn every_command_has_a_page() {
+        let pages = manual_pages();
+        assert_eq!(
+            pages.keys().filter(|name| name.starts_with("barman-")).count(),
+            37 + 2
+        );
+        for (name, text) in &pages {
+            assert!(text.len() > 15, "{name}");
+        }
+    }
 }
