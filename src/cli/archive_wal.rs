@@ -1,8 +1,11 @@
 //! `barman archive-wal`.
 
+use super::addressing;
 use super::arguments::ServerArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::archive::{Announce, archive_wal};
+use crate::hooks::HookRunner;
 
 /// Archive the WAL files that have arrived from a server
 #[derive(Debug, clap::Args)]
@@ -12,7 +15,14 @@ pub(super) struct ArchiveWal {
 }
 
 impl ArchiveWal {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("archive-wal"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        let Some(server) = session.server(&self.server.server_name, addressing::ARCHIVE_WAL)? else {
+            return Ok(());
+        };
+        let hooks = HookRunner::of_server(server, session.config_path()?);
+        // Files that could not be archived have been reported as errors, which decide the exit code.
+        archive_wal(server, &hooks, Announce::Always, &session.output)
+            .map_err(|error| Failure::exception(error.to_string()))?;
+        Ok(())
     }
 }
