@@ -21,6 +21,12 @@ use support::tool::Tool;
 fn main() {
     let arguments = Arguments::from_args();
     support::cleanup::install();
+    if !arguments.list && !nix::unistd::Uid::effective().is_root() {
+        eprintln!(
+            "The suites start an sshd that logs in several accounts: run them as root, with tests/run."
+        );
+        std::process::exit(1);
+    }
     let programs = Scratch::new("bin");
     let barkeep = Tool::barkeep(&programs);
     let fixtures = Arc::new(Fixtures::new(barkeep.clone()));
