@@ -191,13 +191,14 @@ struct Verdict {
 type Verdicts = BTreeMap<BackupId, Verdict>;
 
 fn status_of(info: &BackupInfo, backups: &Backups, roots: &Verdicts) -> RetentionStatus {
-    if info.status != BackupStatus::Done {
-        return RetentionStatus::None;
-    }
     if let Some(verdict) = roots.get(&info.id) {
         return verdict.own;
     }
-    // An incremental whose root is gone or incomplete: nothing is said of it, hence nothing done.
+    if !info.is_incremental() {
+        return RetentionStatus::None;
+    }
+    // Whether it is complete itself does not matter. An incremental whose root is gone or incomplete: nothing is said of
+    // it, hence nothing done.
     chains::root(backups, &info.id)
         .and_then(|root| roots.get(&root.id))
         .map_or(RetentionStatus::None, |verdict| verdict.children)

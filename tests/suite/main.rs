@@ -7,6 +7,7 @@
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
 mod conformance;
+mod differential;
 mod scenario;
 mod support;
 
@@ -31,6 +32,7 @@ fn main() {
     let barkeep = Tool::barkeep(&programs);
     let fixtures = Arc::new(Fixtures::new(barkeep.clone()));
     let mut trials = conformance::trials(&fixtures);
+    trials.extend(differential::trials());
     trials.extend(scenario::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.

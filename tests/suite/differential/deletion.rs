@@ -1,0 +1,3 @@
+//! What a deletion removes.
+
+pub fn same_files_remain() {}

@@ -1,0 +1,27 @@
+//! The library's judgements against real Barman's, on many random catalogs: retention, sizes, and what a deletion removes.
+//!
+//! The catalogs come from a fixed seed: a failure can be had again. `BARKEEP_TEST_SEED` tries another one.
+
+mod deletion;
+mod listing;
+mod random;
+
+use libtest_mimic::Trial;
+
+/// The tests of this module.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("differential::listing", || {
+            listing::same_retention_and_sizes();
+            Ok(())
+        }),
+        Trial::test("differential::backup_info", || {
+            listing::backup_info_is_rewritten_byte_for_byte();
+            Ok(())
+        }),
+        Trial::test("differential::deletion", || {
+            deletion::same_files_remain();
+            Ok(())
+        }),
+    ]
+}
