@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::base::error::{PathContext, PathError};
+use crate::postgres::history::{History, InvalidHistory};
 use crate::postgres::wal_name::{SegmentName, Timeline, WalKind};
 
-use super::timelines::{self, Ancestor, Histories};
+use super::timelines::Histories;
 
 /// A file of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,10 +93,9 @@ impl Archived {
             let name = entry.file_name().to_string_lossy().into_owned();
             if let Some(WalKind::Partial(segment)) =
                 WalKind::of(&name).filter(|kind| kind.timeline() >= first.timeline)
+                && let Some(file) = regular(name, entry.path())?
             {
-                if let Some(file) = regular(name, entry.path())? {
-                    self.partials.insert(segment, file);
-                }
+                self.partials.insert(segment, file);
             }
         }
         Ok(())
@@ -112,12 +112,12 @@ impl Archived {
         let mut histories = Histories::new();
         for (timeline, file) in &self.histories {
             let content = read(file).map_err(HistoryError::Read)?;
-            let ancestors: Vec<Ancestor> =
-                timelines::parse_history(&content).map_err(|line| HistoryError::Malformed {
-                    path: file.path.clone(),
-                    line,
-                })?;
-            histories.insert(*timeline, ancestors);
+            let text = String::from_utf8_lossy(&content);
+            let history = History::parse(*timeline, &text).map_err(|source| HistoryError::Malformed {
+                path: file.path.clone(),
+                source,
+            })?;
+            histories.insert(*timeline, history);
         }
         Ok(histories)
     }
@@ -130,12 +130,12 @@ pub enum HistoryError<E> {
     #[error(transparent)]
     Read(E),
     /// It is damaged.
-    #[error("\"{}\" is not a timeline history: line {line} is not understood", path.display())]
+    #[error("\"{}\": {source}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The line, counted from one.
-        line: usize,
+        /// What is wrong.
+        source: InvalidHistory,
     },
 }
 
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(archived.partials.len(), 1);
         assert_eq!(archived.labels.len(), 1);
         let histories = archived.read_histories(|file| fs::read(&file.path)).unwrap();
-        assert_eq!(histories[&2].len(), 1);
+        assert_eq!(histories[&2].switches.len(), 1);
         assert!(
             Archived::list(&archive.join("nowhere"), first)
                 .unwrap()

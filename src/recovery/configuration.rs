@@ -245,10 +245,10 @@ pub fn edit(
             edits.missing.push(name.to_owned());
         }
     }
-    if let (true, Some(_)) = (modern, lines) {
-        if !names.contains(&edits.recovery_file) {
-            names.push(edits.recovery_file.clone());
-        }
+    if let (true, Some(_)) = (modern, lines)
+        && !names.contains(&edits.recovery_file)
+    {
+        names.push(edits.recovery_file.clone());
     }
     let mut editor = Editor {
         backup,

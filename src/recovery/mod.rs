@@ -4,14 +4,44 @@
 //! where each tablespace goes, what is written into the configuration) and one step acts
 //! (*apply*: copy, relocate, rewrite, deliver WAL). Nothing is written before the plan is complete,
 //! so a recovery that cannot succeed is refused with the destination untouched.
+//!
+//! ```text
+//! request    which backup, and whether the command line makes sense
+//! fitness    whether the destination may be written to
+//! target     where recovery stops         timelines      the way there
+//! archived   what the archive holds       wal_selection  which of it is needed, and what is missing
+//! plan       all of it together           apply          does it
+//! ```
+//!
+//! The facts are those of the behaviour reference §17; what Barman gets wrong there is told beside the code that does it
+//! right.
+
+pub mod apply;
 pub mod archived;
 pub mod configuration;
+pub mod data;
+pub mod destination;
+pub mod error;
+pub mod fitness;
+pub mod hook_variables;
 pub mod options;
+pub mod plan;
+pub mod report;
+pub mod request;
+mod restore;
 pub mod selection;
 pub mod settings;
 pub mod source;
 pub mod tablespaces;
 pub mod target;
 pub mod target_time;
+pub mod this_host;
 pub mod timelines;
+pub mod wal_delivery;
 pub mod wal_selection;
+
+pub use error::RestoreError;
+pub use options::{RestoreOptions, SnapshotArguments, TargetAction, TargetTimeline};
+pub use report::RestoreReport;
+pub use restore::{Context, restore};
+pub use settings::{Change, Warning};

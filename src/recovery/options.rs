@@ -1,7 +1,5 @@
 //! What the operator asked for on the command line of `restore`.
 
-use std::path::PathBuf;
-
 use crate::config::{CombineMode, StagingLocation};
 use crate::postgres::wal_name::Timeline;
 
@@ -85,15 +83,12 @@ pub struct SnapshotArguments {
 }
 
 impl SnapshotArguments {
-    /// The options that were given.
+    /// The options that only make sense for a snapshot backup, as far as given. (Regions and zones are ignored elsewhere.)
     #[must_use]
     pub fn given(&self) -> Vec<&'static str> {
         [
             ("--snapshot-recovery-instance", &self.recovery_instance),
             ("--snapshot-recovery-zone", &self.recovery_zone),
-            ("--gcp-zone", &self.gcp_zone),
-            ("--azure-resource-group", &self.azure_resource_group),
-            ("--aws-region", &self.aws_region),
         ]
         .into_iter()
         .filter_map(|(name, value)| value.as_ref().map(|_| name))
@@ -170,13 +165,4 @@ impl TargetAction {
             TargetAction::Promote => "promote",
         }
     }
-}
-
-/// Where a restore goes, as typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addressed {
-    /// The backup: an id, a name, a shortcut, or `auto`.
-    pub backup: String,
-    /// The destination directory.
-    pub destination: PathBuf,
 }

@@ -96,10 +96,10 @@ impl Parts {
         };
         let year = i32::try_from(year).map_err(|_| TargetTimeError::OutOfRange)?;
         let date = NaiveDate::from_ymd_opt(year, month, day).ok_or(TargetTimeError::OutOfRange)?;
-        if let Some((weekday, name)) = self.weekday {
-            if chrono::Datelike::weekday(&date) != weekday {
-                return Err(TargetTimeError::Weekday(name));
-            }
+        if let Some((weekday, name)) = self.weekday
+            && chrono::Datelike::weekday(&date) != weekday
+        {
+            return Err(TargetTimeError::Weekday(name));
         }
         let naive = NaiveDateTime::new(date, self.time.unwrap_or_default());
         match self.zone {

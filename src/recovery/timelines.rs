@@ -7,52 +7,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::postgres::history::History;
 use crate::postgres::lsn::Lsn;
 use crate::postgres::wal_name::{SegmentName, Timeline};
 
-/// A history file larger than this is not one.
+/// A history file larger than this is not one. In bytes.
 pub const LARGEST_HISTORY: u64 = 1024 * 1024;
 
-/// One ancestor: the timeline, and the position up to which its WAL counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ancestor {
-    /// The ancestor.
-    pub timeline: Timeline,
-    /// Where the next timeline left it.
-    pub switch: Lsn,
-}
-
-/// The ancestors that a history file names, oldest first. Lines that PostgreSQL would refuse are an error.
-///
-/// # Errors
-/// The 1-based number of the line that is not understood.
-pub fn parse_history(content: &[u8]) -> Result<Vec<Ancestor>, usize> {
-    let mut ancestors: Vec<Ancestor> = Vec::new();
-    for (index, line) in String::from_utf8_lossy(content).lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let mut words = line.split_whitespace();
-        let ancestor = words
-            .next()
-            .and_then(|word| word.parse().ok())
-            .zip(words.next().and_then(|word| word.parse().ok()))
-            .map(|(timeline, switch)| Ancestor { timeline, switch })
-            .ok_or(index + 1)?;
-        if ancestors
-            .last()
-            .is_some_and(|previous| previous.timeline >= ancestor.timeline)
-        {
-            return Err(index + 1);
-        }
-        ancestors.push(ancestor);
-    }
-    Ok(ancestors)
-}
-
 /// The histories in an archive, by timeline.
-pub type Histories = BTreeMap<Timeline, Vec<Ancestor>>;
+pub type Histories = BTreeMap<Timeline, History>;
 
 /// The newest timeline that PostgreSQL finds for `latest` from `start`: it looks for one history after the other and
 /// stops at the first that is missing.
@@ -128,27 +91,30 @@ impl Path {
         if target == from {
             return Ok(Path(path));
         }
-        let ancestors = histories.get(&target).ok_or(PathError::NoHistory(target))?;
+        let ancestors = &histories
+            .get(&target)
+            .ok_or(PathError::NoHistory(target))?
+            .switches;
         let position = ancestors
             .iter()
-            .position(|ancestor| ancestor.timeline == from)
+            .position(|ancestor| ancestor.parent == from)
             .ok_or(PathError::NotADescendant { backup: from, target })?;
         let on_the_way = ancestors.get(position..).unwrap_or_default();
         for (index, ancestor) in on_the_way.iter().enumerate() {
-            if ancestor.switch < end && index == 0 {
+            if index == 0 && ancestor.switchpoint < end {
                 return Err(PathError::LeftTooEarly {
                     backup: from,
                     target,
-                    switch: ancestor.switch,
+                    switch: ancestor.switchpoint,
                     end,
                 });
             }
             if let Some(last) = path.last_mut() {
-                last.end = Some(ancestor.switch);
+                last.end = Some(ancestor.switchpoint);
             }
             path.push(Stretch {
-                timeline: on_the_way.get(index + 1).map_or(target, |next| next.timeline),
-                begin: ancestor.switch,
+                timeline: on_the_way.get(index + 1).map_or(target, |next| next.parent),
+                begin: ancestor.switchpoint,
                 end: None,
             });
         }
@@ -198,31 +164,14 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     fn histories() -> Histories {
-        let mut histories = Histories::new();
-        histories.insert(
-            2,
-            parse_history(b"1\t0/1A9D000\tno recovery target specified\n").unwrap(),
-        );
-        histories.insert(
-            3,
-            parse_history(b"1\t0/1A9D000\tx\n\n# c\n2\t0/2000000\tbefore 2026-11-20\n").unwrap(),
-        );
-        histories.insert(4, parse_history(b"1\t0/1200000\tx\n").unwrap());
-        histories
-    }
-
-    #[test]
-    fn history_files() {
-        assert_eq!(
-            parse_history(b"1\t0/1A9D000\tno recovery target\n").unwrap(),
-            [Ancestor {
-                timeline: 1,
-                switch: Lsn(0x1A9_D000)
-            }]
-        );
-        assert_eq!(parse_history(b"junk\n"), Err(1));
-        assert_eq!(parse_history(b"2\t0/1\tx\n1\t0/2\tx\n"), Err(2));
-        assert_eq!(parse_history(b"").unwrap(), []);
+        [
+            (2, "1\t0/1A9D000\tno recovery target specified\n"),
+            (3, "1\t0/1A9D000\tx\n\n# c\n2\t0/2000000\tbefore 2026-11-20\n"),
+            (4, "1\t0/1200000\tx\n"),
+        ]
+        .into_iter()
+        .map(|(timeline, text)| (timeline, History::parse(timeline, text).unwrap()))
+        .collect()
     }
 
     #[test]

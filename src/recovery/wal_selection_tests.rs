@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::postgres::history::History;
 use crate::postgres::wal_name::WalKind;
-use crate::recovery::timelines::{Histories, parse_history};
+use crate::recovery::timelines::Histories;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -53,7 +54,7 @@ fn straight() -> Path {
 
 fn forked(target: u32) -> Path {
     let mut histories = Histories::new();
-    histories.insert(2, parse_history(b"1\t0/580000\tx\n").unwrap());
+    histories.insert(2, History::parse(2, "1\t0/580000\tx\n").unwrap());
     Path::new(&histories, 1, Lsn(2 * MIB), Lsn(3 * MIB), target).unwrap()
 }
 

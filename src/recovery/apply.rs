@@ -1,0 +1,194 @@
+//! Doing what the plan says, and nothing else.
+
+use std::path::Path;
+
+use crate::base::bandwidth::Bandwidth;
+use crate::base::report::{Reporter, Total};
+use crate::codec::WalCodec;
+use crate::copy;
+
+use super::configuration::Written;
+use super::destination::Destination;
+use super::error::RestoreError;
+use super::plan::{RestorePlan, WalDelivery};
+use super::source::BackupSource;
+use super::wal_delivery::Deliverer;
+use super::wal_selection::Delivery;
+
+/// What was done, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Done {
+    /// Bytes of the base backup.
+    pub bytes: u64,
+    /// WAL files.
+    pub wal_files: u64,
+}
+
+/// Carries a plan out on one host.
+pub struct Applier<'a> {
+    /// The plan.
+    pub plan: &'a RestorePlan,
+    /// The backup.
+    pub source: &'a BackupSource,
+    /// The host.
+    pub destination: &'a Destination,
+    /// How WAL is read.
+    pub codec: &'a WalCodec,
+    /// Who is told.
+    pub reporter: &'a dyn Reporter,
+}
+
+impl std::fmt::Debug for Applier<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Applier")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Applier<'_> {
+    /// Restores the data, then the WAL, then the configuration.
+    ///
+    /// # Errors
+    /// The first thing that could not be done. What was written stays, for a later delta restore.
+    pub fn apply(&self) -> Result<Done, RestoreError> {
+        let bytes = self.restore_data()?;
+        let wal_files = self.restore_wal()?;
+        self.configure()?;
+        Ok(Done { bytes, wal_files })
+    }
+
+    fn restore_data(&self) -> Result<u64, RestoreError> {
+        let plan = self.plan;
+        self.reporter.info("Copying the base backup.");
+        for relocation in &plan.tablespaces {
+            self.destination.create_private(&relocation.location)?;
+            self.destination.check_writable(&relocation.location)?;
+        }
+        self.destination.create_private(&plan.data)?;
+        self.destination.check_writable(&plan.data)?;
+        for relocation in &plan.tablespaces {
+            let tablespace = &relocation.tablespace;
+            self.reporter.info(&format!(
+                "\t{}, {}, {}",
+                tablespace.oid,
+                tablespace.name,
+                relocation.location.display()
+            ));
+        }
+        let prepared = copy::prepare_push(&plan.push, self.destination.remote(), self.reporter)?;
+        self.announce_deletions(&prepared.deletions);
+        let report = prepared.apply(self.reporter)?;
+        for relocation in &plan.tablespaces {
+            self.destination
+                .link(&relocation.location, &relocation.link(&plan.data))?;
+        }
+        self.write(".barman-recover.info", &self.source.info)?;
+        self.destination.rename(
+            &plan.data.join("backup_manifest"),
+            &plan.data.join(format!("backup_manifest.{}", self.source.id)),
+        )?;
+        Ok(report.total_bytes)
+    }
+
+    /// A delta restore removes what is not in the backup: at least it says so.
+    fn announce_deletions(&self, deletions: &[std::path::PathBuf]) {
+        if deletions.is_empty() {
+            return;
+        }
+        for path in deletions {
+            log::info!(target: "barman.recovery", "delta restore removes \"{}\"", path.display());
+        }
+        self.reporter.debug(&format!(
+            "delta restore removes {} files and directories that are not in the backup (they are listed in the log)",
+            deletions.len()
+        ));
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<(), RestoreError> {
+        let file = Written {
+            path: name.into(),
+            content: content.to_vec(),
+            mode: None,
+            modified: None,
+        };
+        self.destination.write(&self.plan.data, &file)
+    }
+
+    fn restore_wal(&self) -> Result<u64, RestoreError> {
+        self.destination.create_private(&self.plan.wal_directory)?;
+        let Some(wal) = &self.plan.wal else {
+            self.destination
+                .create(&self.plan.wal_directory.join("archive_status"))?;
+            return Ok(0);
+        };
+        self.reporter.info("Copying required WAL segments.");
+        self.destination.create_private(&wal.directory)?;
+        self.deliver(&wal.directory, &wal.selection.files)?;
+        if wal.partial {
+            self.reporter.info("Copying .partial WAL files.");
+            self.deliver(&wal.directory, &wal.selection.partials)?;
+        }
+        let status = wal.directory.join("archive_status");
+        self.destination.create(&status)?;
+        if wal.mark_archived {
+            self.reporter.info("Generating archive status files");
+            self.destination.touch(&status, &archived_marks(wal))?;
+        }
+        Ok((wal.selection.files.len() + wal.selection.partials.len()) as u64)
+    }
+
+    fn deliver(&self, directory: &Path, files: &[Delivery]) -> Result<(), RestoreError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let total = Total {
+            bytes: files.iter().map(|file| file.file.size).sum(),
+            files: files.len() as u64,
+        };
+        let bandwidth = Bandwidth::kib_per_second(self.plan.push.bandwidth_kib);
+        let progress = self.reporter.progress("WAL", total);
+        Deliverer {
+            destination: self.destination,
+            directory,
+            codec: self.codec,
+            segment_size: self.source.segment_size,
+            bandwidth: &bandwidth,
+            progress: progress.as_ref(),
+        }
+        .deliver(files, self.plan.push.jobs)
+    }
+
+    fn configure(&self) -> Result<(), RestoreError> {
+        let edits = &self.plan.edits;
+        if self.plan.configured {
+            self.reporter.info("Generating recovery configuration");
+            if let Some(line) = &self.plan.custom_command {
+                self.reporter
+                    .info(&format!("Custom restore command override: {line}"));
+            }
+        }
+        self.reporter
+            .info("Identify dangerous settings in destination directory.");
+        for file in &edits.files {
+            self.destination.write(&self.plan.data, file)?;
+        }
+        Ok(())
+    }
+}
+
+/// The marks that tell PostgreSQL that the files need not be archived again.
+fn archived_marks(wal: &WalDelivery) -> Vec<String> {
+    let whole = wal
+        .selection
+        .files
+        .iter()
+        .map(|file| format!("{}.done", file.name));
+    let partial = wal
+        .selection
+        .partials
+        .iter()
+        .map(|file| format!("{}.done", file.file.name));
+    whole.chain(partial).collect()
+}

@@ -1,0 +1,61 @@
+//! The base backup: which directories are copied where, and what is left out (behaviour reference §17.6).
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::ServerConfig;
+use crate::copy::{Filter, PushItem, Retries};
+
+use super::options::RestoreOptions;
+use super::source::BackupSource;
+use super::tablespaces::Relocation;
+
+/// What is never restored into a data directory.
+const LEFT_OUT: [&str; 7] = [
+    "/pg_log/*",
+    "/log/*",
+    "/pg_xlog/*",
+    "/pg_wal/*",
+    "/postmaster.pid",
+    "/recovery.conf",
+    "/tablespace_map",
+];
+
+/// The directory of a tablespace.
+#[must_use]
+pub fn tablespace_item(relocation: &Relocation) -> PushItem {
+    PushItem {
+        label: relocation.tablespace.name.clone(),
+        source: relocation.tablespace.directory.clone(),
+        destination: relocation.location.clone(),
+        filter: Filter::default(),
+    }
+}
+
+/// The data directory. Links to tablespaces, and tablespaces inside the data directory, belong to others.
+#[must_use]
+pub fn pgdata_item(source: &BackupSource, destination: &Path, tablespaces: &[Relocation]) -> PushItem {
+    let links = tablespaces
+        .iter()
+        .map(|relocation| format!("/pg_tblspc/{}", relocation.tablespace.oid));
+    let inside = tablespaces.iter().filter_map(|relocation| {
+        let inner = relocation.location.strip_prefix(destination).ok()?;
+        Some(format!("/{}", inner.display()))
+    });
+    PushItem {
+        label: "pgdata".to_owned(),
+        source: source.data_directory.clone(),
+        destination: destination.to_path_buf(),
+        filter: Filter::default().exclude(LEFT_OUT).protect(links).protect(inside),
+    }
+}
+
+/// How often a lost connection is made again.
+#[must_use]
+pub fn retries(config: &ServerConfig, options: &RestoreOptions) -> Retries {
+    let sleep = options.retry_sleep.unwrap_or(config.basebackup_retry_sleep);
+    Retries {
+        times: options.retry_times.unwrap_or(config.basebackup_retry_times),
+        sleep: Duration::from_secs(u64::from(sleep)),
+    }
+}

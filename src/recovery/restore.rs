@@ -1,0 +1,226 @@
+//! The order of a restore, from the command line to the report (behaviour reference §17.2).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::archive::wal_codec;
+use crate::base::calendar;
+use crate::base::lock::{LockError, LockFile};
+use crate::base::report::Reporter;
+use crate::catalog::{BackupId, Catalog};
+use crate::config::ServerConfig;
+use crate::hooks::{HookEvent, HookRunner};
+
+use super::apply::Applier;
+use super::destination::Destination;
+use super::error::RestoreError;
+use super::options::RestoreOptions;
+use super::plan::{self, Circumstances, RestorePlan, Timelines};
+use super::report::RestoreReport;
+use super::request::{self, Request};
+use super::tablespaces::Relocation;
+use super::{fitness, hook_variables, tablespaces, target};
+
+/// How long somebody who is changing the backup is waited for (`check-backup` takes a moment).
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where a restore happens.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The server.
+    pub config: &'a ServerConfig,
+    /// The path of the main configuration file, for the hooks.
+    pub configuration: &'a Path,
+    /// The user that Barman runs as.
+    pub user: &'a str,
+}
+
+/// Restores the backup that `backup` names (an id, a name, a shortcut, or `auto`) into `destination`.
+///
+/// # Errors
+/// Why it did not happen. Unless the error came from copying, nothing has been written.
+pub fn restore(
+    context: Context<'_>,
+    backup: &str,
+    destination: &str,
+    options: &RestoreOptions,
+    reporter: &dyn Reporter,
+) -> Result<RestoreReport, RestoreError> {
+    let catalog = Catalog::of(context.config)?;
+    let request = request::examine(context.config, &catalog, backup, destination, options, reporter)?;
+    // As long as this is held, neither tool deletes the backup (gotcha B5).
+    let _reading = hold(&catalog, &request.info.id)?;
+    plan::check_directories(&request.source)?;
+    archive_waiting_wal(context);
+    let place = match &options.remote_ssh_command {
+        Some(command) => Destination::connect(command)?,
+        None => Destination::local(),
+    };
+    let data = place.absolute(Path::new(destination))?;
+    let relocations = tablespaces::relocate(&request.source, &request.rules, &data)?;
+    fitness::check(&place, &data, destination, &relocations, request.delta)?;
+    let hooks = HookRunner::of_server(context.config, context.configuration);
+    let subject = hook_variables::subject(&catalog, &request, destination, options);
+    hooks.before(HookEvent::Recovery, &subject)?;
+    let run = Run {
+        context,
+        catalog: &catalog,
+        request: &request,
+        options,
+        place: &place,
+        data,
+        relocations,
+        reporter,
+    };
+    let report = run.perform(destination)?;
+    hooks.after(HookEvent::Recovery, &subject, None);
+    Ok(report)
+}
+
+fn hold(catalog: &Catalog, id: &BackupId) -> Result<LockFile, RestoreError> {
+    let start = Instant::now();
+    loop {
+        match catalog.locks().backup_reader(id) {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Busy { .. }) if start.elapsed() < PATIENCE => {
+                crate::base::interrupt::check()?;
+                std::thread::sleep(PAUSE);
+            }
+            Err(source) => {
+                return Err(RestoreError::Locked {
+                    backup: id.as_str().to_owned(),
+                    server: catalog.server().to_owned(),
+                    source,
+                });
+            }
+        }
+    }
+}
+
+struct Run<'a> {
+    context: Context<'a>,
+    catalog: &'a Catalog,
+    request: &'a Request,
+    options: &'a RestoreOptions,
+    place: &'a Destination,
+    data: PathBuf,
+    relocations: Vec<Relocation>,
+    reporter: &'a dyn Reporter,
+}
+
+impl Run<'_> {
+    fn perform(&self, typed: &str) -> Result<RestoreReport, RestoreError> {
+        let start = calendar::now();
+        let clock = Instant::now();
+        let server = &self.context.config.name;
+        self.announce(server, typed);
+        let targets = target::analyse(self.options, &self.request.source)?;
+        if targets.zone_assumed {
+            self.reporter.warning(
+                "No time zone has been specified through '--target-time' command-line option. Barman assumed the \
+                 same time zone from the Barman host.",
+            );
+        }
+        let codec = wal_codec(self.context.config);
+        let circumstances = Circumstances {
+            config: self.context.config,
+            catalog: self.catalog,
+            codec: &codec,
+            request: self.request,
+            options: self.options,
+            targets: &targets,
+            data: &self.data,
+            tablespaces: &self.relocations,
+            user: self.context.user,
+        };
+        let archived = circumstances.archived()?;
+        let timelines = circumstances.timelines(&archived)?;
+        self.describe(&targets, &timelines);
+        let plan = circumstances.plan(&archived, &timelines)?;
+        self.prepare(&plan)?;
+        let done = Applier {
+            plan: &plan,
+            source: &self.request.source,
+            destination: self.place,
+            codec: &codec,
+            reporter: self.reporter,
+        }
+        .apply()?;
+        if !plan.complete {
+            self.reporter.warning(
+                "IMPORTANT: The backup we have restored IS NOT VALID. Required WAL files for consistency are missing. \
+                 Please verify that WAL archiving is working correctly or evaluate using the 'get-wal' option for \
+                 recovery",
+            );
+        }
+        let get_wal_file = self.request.get_wal.then(|| plan.edits.recovery_file.clone());
+        Ok(RestoreReport {
+            server: server.clone(),
+            backup: self.request.source.id.clone(),
+            destination: self.data.clone(),
+            changes: plan.edits.changes,
+            warnings: plan.edits.warnings,
+            missing_files: plan.edits.missing,
+            get_wal_file,
+            start,
+            elapsed_seconds: clock.elapsed().as_secs_f64(),
+            complete: plan.complete,
+            wal_files: done.wal_files,
+            copied_bytes: done.bytes,
+        })
+    }
+
+    fn announce(&self, server: &str, typed: &str) {
+        let kind = if self.place.is_local() { "local" } else { "remote" };
+        self.reporter.info(&format!(
+            "Starting {kind} restore for server {server} using backup {}",
+            self.request.source.id
+        ));
+        self.reporter.info(&format!("Destination directory: {typed}"));
+        if let Some(command) = &self.options.remote_ssh_command {
+            self.reporter.info(&format!("Remote command: {command}"));
+        }
+    }
+
+    fn describe(&self, targets: &target::Targets, timelines: &Timelines) {
+        if targets.is_pitr() {
+            self.reporter.info(&format!(
+                "Doing PITR. Recovery target {}",
+                targets.describe(timelines.target)
+            ));
+        }
+    }
+
+    /// The last looks before anything is written.
+    fn prepare(&self, plan: &RestorePlan) -> Result<(), RestoreError> {
+        if !plan.complete {
+            self.reporter.warning(
+                "IMPORTANT: You have requested a recovery operation for a backup that does not have yet all the WAL \
+                 files that are required for consistency.",
+            );
+        }
+        for note in &plan.notes {
+            self.reporter.warning(note);
+        }
+        if let Some(wal) = plan.wal.as_ref().filter(|wal| !wal.mark_archived) {
+            fitness::check_staging(self.place, &wal.directory, self.request.delta)?;
+        }
+        if self.request.delta {
+            let previous = self.place.read(&self.data.join(".barman-recover.info"))?;
+            if let Some(horizon) = plan::safe_horizon(&self.request.source, previous.as_deref()) {
+                self.reporter.info(&format!(
+                    "Using safe horizon time for smart rsync copy: {}",
+                    calendar::python_str(&horizon)
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Archives what has arrived and is waiting, so that it can be recovered too. A failure does not stop the restore: it
+/// uses what the archive has.
+fn archive_waiting_wal(context: Context<'_>) {
+    let _ = context;
+}
