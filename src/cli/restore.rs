@@ -1,9 +1,13 @@
 //! `barman restore`.
 
-use super::arguments::{BackupArgument, CopyOptions};
+use super::addressing;
+use super::arguments::{BackupArgument, CopyOptions, either};
 use super::failure::Failure;
 use super::session::Session;
 use super::value;
+use crate::base::interrupt;
+use crate::config::{CombineMode, StagingLocation};
+use crate::recovery::{self, RestoreOptions, SnapshotArguments, TargetAction, TargetTimeline};
 
 /// Restore a server, to the end of a backup or to a later point
 #[derive(Debug, clap::Args)]
@@ -115,7 +119,74 @@ pub(super) struct Restore {
 }
 
 impl Restore {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("restore"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        let Some(server) = session.server(&self.backup.server_name, addressing::RESTORE)? else {
+            return Ok(());
+        };
+        interrupt::watch().map_err(|error| Failure::exception(format!("cannot watch signals: {error}")))?;
+        let context = recovery::Context {
+            config: server,
+            configuration: &session.config()?.path,
+            user: &session.main.barman_user,
+        };
+        let report = recovery::restore(
+            context,
+            &self.backup.backup_id,
+            &self.destination_directory,
+            &self.options(),
+            &session.output,
+        )
+        .map_err(|error| Failure::error(error.to_string()))?;
+        session.output.show(&report);
+        Ok(())
     }
+
+    fn options(&self) -> RestoreOptions {
+        RestoreOptions {
+            target_time: self.target_time.clone(),
+            target_xid: self.target_xid.clone(),
+            target_lsn: self.target_lsn.clone(),
+            target_name: self.target_name.clone(),
+            target_immediate: self.target_immediate,
+            target_timeline: self.target_tli.as_deref().and_then(TargetTimeline::parse),
+            exclusive: self.exclusive,
+            target_action: self.target_action.as_deref().and_then(TargetAction::parse),
+            standby_mode: self.standby_mode,
+            tablespaces: self.tablespace.clone(),
+            remote_ssh_command: self.remote_ssh_command.clone(),
+            staging_wal_directory: self.staging_wal_directory.clone(),
+            get_wal: either(self.get_wal, self.no_get_wal),
+            partial_wal: self.partial_wal,
+            restore_command: self.restore_command.clone(),
+            recovery_conf_filename: self.recovery_conf_filename.clone(),
+            recovery_option_port: self.recovery_option_port.clone(),
+            delta_restore: either(self.delta_restore, self.no_delta_restore),
+            network_compression: either(self.network_compression, self.no_network_compression),
+            bandwidth_limit: self.copy.bwlimit.map(u64::from),
+            retry_times: self.copy.retries(),
+            retry_sleep: self.copy.retry_sleep,
+            jobs: self.copy.jobs,
+            recovery_staging_path: self.recovery_staging_path.clone(),
+            local_staging_path: self.local_staging_path.clone(),
+            staging_path: self.staging_path.clone(),
+            staging_location: chosen(self.staging_location.as_deref(), StagingLocation::ALL, |choice| {
+                choice.keyword()
+            }),
+            combine_mode: chosen(self.combine_mode.as_deref(), CombineMode::ALL, |choice| {
+                choice.keyword()
+            }),
+            snapshot: SnapshotArguments {
+                recovery_instance: self.snapshot_recovery_instance.clone(),
+                recovery_zone: self.snapshot_recovery_zone.clone(),
+                gcp_zone: self.gcp_zone.clone(),
+                azure_resource_group: self.azure_resource_group.clone(),
+                aws_region: self.aws_region.clone(),
+            },
+        }
+    }
+}
+
+/// The choice whose word the command line gave (and has checked).
+fn chosen<T: Copy>(word: Option<&str>, all: &[T], keyword: impl Fn(T) -> &'static str) -> Option<T> {
+    all.iter().copied().find(|choice| Some(keyword(*choice)) == word)
 }

@@ -7,6 +7,7 @@ pub mod log_file;
 pub mod processes;
 mod progress;
 mod redaction;
+mod restore;
 mod screen;
 pub mod servers;
 
