@@ -1,7 +1,182 @@
 //! Base backups: the state machine from the first check to the last WAL file (behaviour reference §4–§7).
+//!
+//! ```text
+//! EMPTY ── pg_backup_start ──► STARTED ── copy, pg_backup_stop, label ──► WAITING_FOR_WALS ── all WAL there ──► DONE
+//!   └───────────────┴──────────────────── anything goes wrong ──► FAILED
+//! ```
+//!
+//! Every transition is saved durably, and only after what it claims is on disk: a process that is killed at any
+//! instruction leaves a catalog that barkeep and Barman read, with a backup that is at most `STARTED`. PostgreSQL ends
+//! the backup by itself when the connection drops.
+//!
+//! [`check_backup`] makes the last step, here and from cron.
 
+mod aftermath;
+mod completion;
+mod error;
 mod held;
+mod manifest;
+mod options;
+mod plan;
+mod purge;
+mod run;
+mod settle;
+mod sidecar;
+mod standby;
 mod start_stop;
+mod switch;
+mod wait;
+
+use std::path::Path;
+
+use crate::base::error::strerror;
+use crate::base::lock::{LockError, LockFile};
+use crate::base::report::Reporter;
+use crate::catalog::{BackupInfo, Catalog, CatalogError, Identity};
+use crate::config::{BackupMethod, ServerConfig};
+use crate::hooks::HookRunner;
+use crate::postgres::client::{PgError, Session};
+use crate::postgres::facts::Facts;
+
+pub use completion::{Completion, CompletionError, check_backup};
+pub use options::BackupOptions;
+pub use switch::{SwitchOptions, switch_wal};
+
+/// What became of a backup. What went wrong has been reported already.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackupOutcome {
+    /// What is known of the backup; `None` when it was refused before it was entered into the catalog.
+    pub info: Option<BackupInfo>,
+    /// Whether the backup was taken.
+    pub success: bool,
+}
+
+const REFUSED: BackupOutcome = BackupOutcome {
+    info: None,
+    success: false,
+};
+
+/// Takes a backup of a server.
+///
+/// `configuration` is the main configuration file, for hook scripts. `check` performs the checks of `barman check` that
+/// a backup depends on, silently, and says whether they all passed.
+pub fn backup(
+    config: &ServerConfig,
+    configuration: &Path,
+    options: &BackupOptions,
+    check: &dyn Fn(&ServerConfig) -> bool,
+    reporter: &dyn Reporter,
+) -> BackupOutcome {
+    let config = options.applied_to(config);
+    if let Err(reason) = possible(&config, options) {
+        reporter.error(&reason);
+        return REFUSED;
+    }
+    if !check(&config) {
+        reporter.error(&format!(
+            "Impossible to start the backup. Check the log for more details, or run 'barman check {}'",
+            config.name
+        ));
+        return REFUSED;
+    }
+    match prepare(&config, reporter) {
+        Ok((prepared, session)) => {
+            let hooks = HookRunner::of_server(&config, configuration);
+            run::Run::new(&config, options, hooks, prepared, reporter).perform(session)
+        }
+        Err(reason) => {
+            reporter.error(&reason);
+            REFUSED
+        }
+    }
+}
+
+/// What a run starts with.
+#[derive(Debug)]
+struct Prepared {
+    catalog: Catalog,
+    lock: LockFile,
+    facts: Facts,
+    info: BackupInfo,
+}
+
+fn possible(config: &ServerConfig, options: &BackupOptions) -> Result<(), String> {
+    match config.backup_method {
+        BackupMethod::Rsync | BackupMethod::LocalRsync => {}
+        other => {
+            return Err(format!(
+                "failed to start backup: this version of barkeep does not have backup_method = {} yet",
+                other.keyword()
+            ));
+        }
+    }
+    if options.incremental.is_some() {
+        return Err(
+            "failed to start backup: Backup using the `--incremental` flag is available only for \
+                    'backup_method = postgres'. Check Barman's documentation for more help on this topic."
+                .to_owned(),
+        );
+    }
+    if config.backup_options.exclusive_backup {
+        return Err(
+            "failed to start backup: barkeep does not take exclusive backups, which a crash of PostgreSQL \
+                    turns into an outage. Set backup_options = concurrent_backup (PostgreSQL 9.6 and newer)."
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Directories, connection, lock, identity, and the entry in the catalog.
+fn prepare(config: &ServerConfig, reporter: &dyn Reporter) -> Result<(Prepared, Session), String> {
+    let failed = |reason: &dyn std::fmt::Display| format!("failed to start backup: {reason}");
+    let catalog = Catalog::of(config).map_err(|error| failed(&error))?;
+    catalog.create_directories().map_err(|error| {
+        let reason = strerror(&error.source);
+        format!("failed to create {} directory: {reason}", error.path.display())
+    })?;
+    let lock = catalog.locks().backup().map_err(|error| match error {
+        LockError::Busy { .. } => "Another backup process is running".to_owned(),
+        other => other.to_string(),
+    })?;
+    let (session, facts) = connect(config).map_err(|error| failed(&error))?;
+    remember_identity(&catalog, &facts).map_err(|error| failed(&error))?;
+    let mut info = BackupInfo::empty(catalog.new_id().map_err(|error| failed(&error))?);
+    info.server_name = Some(config.name.clone());
+    info.systemid.clone_from(&facts.systemid);
+    info.mode = Some("rsync-concurrent".to_owned());
+    catalog.save(&info).map_err(|error| failed(&error))?;
+    reporter.info(&format!(
+        "Starting backup using rsync-concurrent method for server {} in {}",
+        config.name,
+        catalog.layout().base_dir(&info.id).display()
+    ));
+    let prepared = Prepared {
+        catalog,
+        lock,
+        facts,
+        info,
+    };
+    Ok((prepared, session))
+}
+
+fn connect(config: &ServerConfig) -> Result<(Session, Facts), PgError> {
+    let conninfo = config.conninfo.as_deref().unwrap_or_default();
+    let mut session = Session::connect(conninfo)?;
+    let facts = Facts::gather(&mut session, None)?;
+    Ok((session, facts))
+}
+
+fn remember_identity(catalog: &Catalog, facts: &Facts) -> Result<(), CatalogError> {
+    if facts.systemid.is_none() || catalog.identity()?.is_some() {
+        return Ok(());
+    }
+    let identity = Identity {
+        systemid: facts.systemid.clone(),
+        version: Some(facts.version.major()),
+    };
+    Ok(catalog.save_identity(&identity)?)
+}
 
 #[cfg(test)]
 mod tests;

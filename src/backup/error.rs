@@ -1,0 +1,36 @@
+//! Why a backup failed.
+
+use crate::base::error::PathError;
+use crate::base::interrupt::Interrupted;
+use crate::catalog::CatalogError;
+use crate::copy::CopyError;
+use crate::hooks::HookError;
+use crate::postgres::client::PgError;
+use crate::transport::TransportError;
+
+use super::held;
+
+/// Why a backup failed. The first line of the text becomes the `error` of its `backup.info`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BackupError {
+    #[error(transparent)]
+    Hook(#[from] HookError),
+    #[error(transparent)]
+    Postgres(#[from] PgError),
+    #[error("{}", held::LOST)]
+    ConnectionLost,
+    #[error("PostgreSQL does not say its data directory (is the user a member of pg_read_all_settings?)")]
+    NoDataDirectory,
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
