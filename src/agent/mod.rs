@@ -3,9 +3,23 @@
 //! `barkeep agent` runs on the host whose files are copied, speaks framed messages on its standard streams, keeps no state,
 //! and ends when its standard input closes. [`host::Host`] offers its simple verbs (look, read, write, remove) for any host.
 
+pub mod connection;
+pub mod delta;
+pub mod executable;
 pub mod filter;
 pub mod host;
+pub mod message;
+mod reading;
+pub mod serve;
+mod simple;
+pub mod source;
+pub mod syncer;
+pub mod tree;
+pub mod writing;
 
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 /// Runs the agent on this process's standard streams: the hidden command `barkeep agent`, with the arguments after it.
@@ -13,6 +27,33 @@ use std::process::ExitCode;
 /// `--build-id` prints the identity of this executable and exits.
 #[must_use]
 pub fn run(arguments: &[String]) -> ExitCode {
-    let _ = arguments;
-    ExitCode::FAILURE
+    let result = match arguments.first().map(String::as_str) {
+        Some("--build-id") => print_build_id(),
+        None => serve_standard_streams(),
+        Some(other) => Err(format!("unknown argument \"{other}\"")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // The near side logs what comes here.
+            let _ = writeln!(std::io::stderr(), "barkeep agent: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_build_id() -> Result<(), String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let id = executable::build_id(&own).map_err(|error| error.to_string())?;
+    writeln!(std::io::stdout(), "{id}").map_err(|error| error.to_string())
+}
+
+fn serve_standard_streams() -> Result<(), String> {
+    // Files instead of std's handles: frames are buffered already.
+    let input = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    match (input, output) {
+        (Ok(input), Ok(output)) => serve::serve(input, output).map_err(|error| error.to_string()),
+        (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
+    }
 }

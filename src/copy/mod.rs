@@ -9,8 +9,14 @@
 //! The engine knows neither configuration nor catalog: everything it needs is in the plan. Where the agent cannot run on
 //! the other host, the same plan is carried out by `rsync` on both ends.
 
+mod compare;
+mod local;
 mod plan;
+mod previous;
+mod pull;
+mod queue;
 mod report;
+mod rsync;
 
 pub use crate::agent::filter::{Filter, Rule};
 pub use plan::{Checksum, CopyItem, CopyPlan, ItemContent, PageChecks, PushItem, PushPlan, Retries, Reuse};
@@ -52,6 +58,9 @@ pub enum CopyError {
         /// What rsync said.
         stderr: String,
     },
+    /// The agent could not do something, or the conversation with it broke.
+    #[error(transparent)]
+    Agent(#[from] crate::agent::connection::AgentError),
     /// The work was asked to stop.
     #[error(transparent)]
     Interrupted(#[from] crate::base::interrupt::Interrupted),
@@ -65,11 +74,7 @@ pub enum CopyError {
 /// # Errors
 /// What could not be read, written, verified or reached; files already complete stay in place.
 pub fn pull(plan: &CopyPlan, source: &Remote, reporter: &dyn Reporter) -> Result<CopyReport, CopyError> {
-    let _ = (plan, source, reporter);
-    Err(CopyError::Remote {
-        host: source.describe(),
-        message: "the copy engine is not complete yet".to_owned(),
-    })
+    pull::pull(plan, source, reporter)
 }
 
 /// What a restore would do, computed and not yet done.

@@ -9,6 +9,7 @@ pub mod label;
 pub mod libpq;
 pub mod lsn;
 pub mod manifest;
+pub mod page;
 pub mod shown;
 pub mod streaming;
 pub mod version;

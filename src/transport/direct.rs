@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::remote::RunningCommand;
+use super::remote::{Ending, RunningCommand};
 use super::{Channel, RunOutput, TransportError};
 use crate::base::error::PathError;
 use crate::base::process::{self, SpawnError};
@@ -48,7 +48,7 @@ pub(super) fn open(words: &[String], command: &str) -> Result<Channel, Transport
         input,
         output,
         errors,
-        process: RunningCommand::Child(process),
+        ending: Ending::new(RunningCommand::Child(process)),
     })
 }
 
@@ -63,7 +63,7 @@ fn prepare(words: &[String], command: &str) -> Command {
 }
 
 /// A pipe of up to 1 MiB (less where `/proc/sys/fs/pipe-max-size` says so).
-pub(super) fn pipe() -> Result<(PipeReader, PipeWriter), TransportError> {
+pub(crate) fn pipe() -> Result<(PipeReader, PipeWriter), TransportError> {
     let (reader, writer) = std::io::pipe().map_err(|source| PathError::new("create", "pipe", source))?;
     // A smaller pipe is slower, not wrong.
     let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));

@@ -20,7 +20,7 @@ use openssh::{OwningCommand, Session};
 use tokio::runtime::Runtime;
 
 use super::direct::pipe;
-use super::remote::{RunningCommand, SshOptions, with_batch_options};
+use super::remote::{Ending, RunningCommand, SshOptions, with_batch_options};
 use super::{Channel, RunOutput, TransportError};
 use crate::base::error::PathContext;
 use crate::base::process::{self, SpawnError};
@@ -137,10 +137,10 @@ impl Master {
             input,
             output,
             errors,
-            process: RunningCommand::Session(RemoteProcess {
+            ending: Ending::new(RunningCommand::Session(RemoteProcess {
                 child: Some(child),
                 master: self,
-            }),
+            })),
         })
     }
 

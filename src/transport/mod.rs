@@ -8,9 +8,11 @@
 mod direct;
 pub mod frame;
 mod master;
+pub mod patience;
 mod remote;
 
-pub use remote::{Channel, Remote, RunOutput, SshOptions};
+pub(crate) use direct::pipe;
+pub use remote::{Channel, Ending, Remote, RunOutput, SshOptions};
 
 /// The other host could not be reached, or the connection was lost.
 #[derive(Debug, thiserror::Error)]

@@ -2,10 +2,12 @@
 
 use std::process::Child;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use super::TransportError;
 use super::direct;
 use super::master::{Master, RemoteProcess};
+use crate::base::process::exit_code;
 use crate::base::shell;
 
 /// What Barman adds to the `ssh_command` of a server (and not to `--remote-ssh-command`).
@@ -71,7 +73,74 @@ pub struct Channel {
     pub output: std::io::PipeReader,
     /// The command's standard error.
     pub errors: std::io::PipeReader,
-    pub(super) process: RunningCommand,
+    /// The command's end, to be waited for once its streams are closed.
+    pub ending: Ending,
+}
+
+/// A running command. Dropping it waits for the end, which must be near: its standard input is closed, or it is killed.
+#[derive(Debug)]
+pub struct Ending {
+    pub(super) process: Option<RunningCommand>,
+}
+
+impl Ending {
+    pub(super) fn new(process: RunningCommand) -> Ending {
+        Ending {
+            process: Some(process),
+        }
+    }
+
+    /// Waits for the command's exit code. Its streams must be closed or drained by then.
+    ///
+    /// # Errors
+    /// The connection failed instead.
+    pub fn wait(mut self) -> Result<i32, TransportError> {
+        match self.process.take() {
+            Some(process) => process.wait(),
+            None => Ok(0),
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // A session of ssh is not waited for: dropping it and its master ends it, even when the network is dead.
+        if let Some(process @ RunningCommand::Child(_)) = self.process.take() {
+            if let Err(error) = process.wait() {
+                log::debug!("{error}");
+            }
+        }
+    }
+}
+
+/// How long a child gets to end after its streams were closed.
+const END_PATIENCE: Duration = Duration::from_secs(3);
+
+impl RunningCommand {
+    fn wait(self) -> Result<i32, TransportError> {
+        match self {
+            RunningCommand::Child(mut child) => {
+                let start = Instant::now();
+                let mut step = Duration::from_millis(1);
+                let failed = |reason: std::io::Error| TransportError::Lost {
+                    peer: "child".to_owned(),
+                    reason: reason.to_string(),
+                };
+                loop {
+                    if let Some(status) = child.try_wait().map_err(failed)? {
+                        return Ok(exit_code(status));
+                    }
+                    if start.elapsed() > END_PATIENCE {
+                        child.kill().map_err(failed)?;
+                        return child.wait().map(exit_code).map_err(failed);
+                    }
+                    std::thread::sleep(step);
+                    step = (step * 2).min(Duration::from_millis(50));
+                }
+            }
+            RunningCommand::Session(mut process) => process.wait(),
+        }
+    }
 }
 
 /// The command behind a [`Channel`].

@@ -1,0 +1,201 @@
+//! The verbs that take one step: directories, links, removal, small files, looks.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use super::message::{Attributes, CHUNK, Entry, EntryKind, Request, Response};
+use super::serve::{Part, Session, Stopped, path_of};
+use crate::base::durable;
+use crate::base::error::{PathContext, PathError};
+use crate::transport::frame::FrameError;
+
+/// Performs and answers a request of one step.
+pub(super) fn perform(session: &mut Session, request: Request) -> Result<(), Stopped> {
+    let response = match request {
+        Request::Read { path, limit } => return read(session, &path_of(path), limit),
+        Request::Write { path, mode } => {
+            let Part::Data(content) = session.next_part()? else {
+                return Err(FrameError::Protocol("write without content".to_owned()).into());
+            };
+            write(&path_of(path), &content, mode)?;
+            Response::Done
+        }
+        Request::MakeDirectory { path, mode, parents } => {
+            make_directory(&path_of(path), mode, parents)?;
+            Response::Done
+        }
+        Request::SetAttributes { path, attributes } => {
+            set_attributes(&path_of(path), attributes)?;
+            Response::Done
+        }
+        Request::Symlink { target, path } => {
+            symlink(&path_of(target), &path_of(path))?;
+            Response::Done
+        }
+        Request::Remove { path, recursive } => {
+            remove(&path_of(path), recursive)?;
+            Response::Done
+        }
+        Request::Rename { from, to } => {
+            durable::rename(&path_of(from), &path_of(to))?;
+            Response::Done
+        }
+        Request::Look { path } => Response::Look(look(&path_of(path))?),
+        Request::Names { path } => Response::Names(names(&path_of(path))?),
+        Request::FreeBytes { path } => Response::Free(free_bytes(&path_of(path))?),
+        other => return Err(FrameError::Protocol(format!("{other:?} is not a request of one step")).into()),
+    };
+    session.output.message(&response)?;
+    Ok(())
+}
+
+fn read(session: &mut Session, path: &Path, limit: u64) -> Result<(), Stopped> {
+    let content = read_small(path, limit)?;
+    for chunk in content.chunks(CHUNK) {
+        session.output.data(chunk)?;
+    }
+    session.output.message(&Response::Done)?;
+    Ok(())
+}
+
+/// A whole file of at most `limit` bytes.
+pub(super) fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, PathError> {
+    let mut content = Vec::new();
+    let file = File::open(path).at("open", path)?;
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut content)
+        .at("read", path)?;
+    if content.len() as u64 > limit {
+        return Err(PathError::new("read", path, io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(content)
+}
+
+/// Replaces a small file atomically and durably.
+pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), PathError> {
+    let temporary = durable::sibling(path, ".barkeep-tmp");
+    remove(&temporary, false)?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .at("create", &temporary)?;
+    file.write_all(content).at("write", &temporary)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+        .at("set the mode of", &temporary)?;
+    file.sync_all().at("sync", &temporary)?;
+    durable::rename(&temporary, path)
+}
+
+/// Creates a directory, with `mode` whatever the umask is.
+pub(super) fn make_directory(path: &Path, mode: u32, parents: bool) -> Result<(), PathError> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("set the mode of", path)?;
+            durable::sync_parent(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && parents => match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => {
+                make_directory(parent, mode, true)?;
+                make_directory(path, mode, false)
+            }
+            _ => Err(PathError::new("create directory", path, error)),
+        },
+        Err(error) => Err(PathError::new("create directory", path, error)),
+    }
+}
+
+/// Sets permissions and time.
+pub(super) fn set_attributes(path: &Path, attributes: Attributes) -> Result<(), PathError> {
+    let file = File::open(path).at("open", path)?;
+    attributes.apply(&file).at("set the attributes of", path)
+}
+
+/// Creates a link durably, in place of a link that is there.
+pub(super) fn symlink(target: &Path, link: &Path) -> Result<(), PathError> {
+    if fs::symlink_metadata(link).is_ok_and(|metadata| metadata.is_symlink()) {
+        fs::remove_file(link).at("replace", link)?;
+    }
+    std::os::unix::fs::symlink(target, link).at("create link", link)?;
+    durable::sync_parent(link)
+}
+
+/// Removes a file, link or directory; nothing there is fine.
+pub(super) fn remove(path: &Path, recursive: bool) -> Result<(), PathError> {
+    let result = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() && recursive => fs::remove_dir_all(path),
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PathError::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// What is at a path, links not followed.
+pub(super) fn look(path: &Path) -> Result<Option<Entry>, PathError> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(PathError::new("look at", path, error)),
+    };
+    let kind = match metadata.file_type() {
+        kind if kind.is_file() => EntryKind::File,
+        kind if kind.is_dir() => EntryKind::Directory,
+        kind if kind.is_symlink() => EntryKind::Symlink,
+        _ => EntryKind::Other,
+    };
+    Ok(Some(Entry {
+        path: super::serve::bytes_of(path).into(),
+        kind,
+        size: metadata.len(),
+        attributes: Attributes::of(&metadata),
+    }))
+}
+
+/// The names in a directory, sorted; too many to answer at once are an error.
+pub(super) fn names(path: &Path) -> Result<Vec<Vec<u8>>, PathError> {
+    const MOST: usize = 4000;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).at("read", path)? {
+        names.push(entry.at("read", path)?.file_name().into_vec());
+        if names.len() > MOST {
+            return Err(PathError::new(
+                "list",
+                path,
+                io::Error::other("it has too many entries"),
+            ));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Free bytes for unprivileged users, on the file system of a path or its nearest existing parent.
+pub(super) fn free_bytes(path: &Path) -> Result<u64, PathError> {
+    let mut existing = path;
+    while !existing.exists() {
+        match existing.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => existing = parent,
+            _ => break,
+        }
+    }
+    let answer = nix::sys::statvfs::statvfs(existing)
+        .map_err(io::Error::from)
+        .at("look at the file system of", existing)?;
+    Ok(u64::from(answer.blocks_available()).saturating_mul(u64::from(answer.fragment_size())))
+}

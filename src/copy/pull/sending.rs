@@ -1,0 +1,376 @@
+//! The sending half of a worker: takes tasks, does what needs no other host, and asks for the rest.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+
+use super::worker::{End, Expect, Pending};
+use super::{Outcome, Pull, Task, regular};
+use crate::agent::connection::Requests;
+use crate::agent::message::{Checks, FetchMode, ROLLING_WINDOW, Request};
+use crate::agent::serve::bytes_of;
+use crate::agent::{delta, source};
+use crate::base::error::{PathContext, PathError};
+use crate::base::sys;
+use crate::copy::CopyError;
+use crate::copy::compare::{Action, delta_for, linkable};
+use crate::copy::local;
+use crate::copy::plan::{ItemContent, Reuse};
+use crate::postgres::page::{FileKind, PAGE_SIZE, SEGMENT_PAGES, file_kind};
+use crate::transport::frame::FrameError;
+use crate::transport::patience::Stop;
+
+/// A local file longer than this is hashed while the request is already on its way.
+const WORTH_A_FLUSH: u64 = 1 << 20;
+
+/// Sends until there is nothing left to ask for.
+pub(super) fn send(
+    pull: &Pull,
+    requests: &mut Requests,
+    pending: Sender<Pending>,
+    stop: &Stop,
+    lost: &dyn Fn(FrameError) -> CopyError,
+) -> Result<(), End> {
+    let mut sending = Sending {
+        pull,
+        requests,
+        pending,
+        stop,
+        lost,
+    };
+    loop {
+        let task = match pull.queue.try_next() {
+            Some(task) => task,
+            None => {
+                sending.flush()?;
+                match pull.queue.next(stop) {
+                    Some(task) => task,
+                    None => return Ok(()),
+                }
+            }
+        };
+        sending.start(task)?;
+    }
+}
+
+struct Sending<'a> {
+    pull: &'a Pull<'a>,
+    requests: &'a mut Requests,
+    pending: Sender<Pending>,
+    stop: &'a Stop,
+    lost: &'a dyn Fn(FrameError) -> CopyError,
+}
+
+impl Sending<'_> {
+    /// Begins a task. One that fails before its answer is awaited goes back to the queue here.
+    fn start(&mut self, task: Task) -> Result<(), End> {
+        let started = Instant::now();
+        let result = match task.action {
+            Action::Reuse => self.reuse(&task, started),
+            Action::Compare => self.compare(&task, started),
+            Action::Pages => self.pages(&task, started),
+            Action::Rolling => self.rolling(&task, started),
+            Action::Whole => self.whole(&task, started),
+        };
+        match result {
+            Ok(Begun::Done) => Ok(()),
+            Ok(Begun::Differently(action)) => {
+                self.pull.queue.again(Task { action, ..task });
+                Ok(())
+            }
+            Err(Refused::Before(end)) => {
+                self.pull.queue.again(task);
+                Err(end)
+            }
+            // The receiving half has the task, and gives it back.
+            Err(Refused::After(end)) => Err(end),
+        }
+    }
+
+    fn reuse(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
+        let Some(reference) = self.pull.reference_path(task)? else {
+            return Ok(Begun::Differently(Action::Whole));
+        };
+        // It may be gone since it was looked at: somebody deletes the previous backup.
+        let Some(old) = regular(&reference) else {
+            return Ok(Begun::Differently(Action::Whole));
+        };
+        let target = self.pull.target_path(task)?;
+        let known = target
+            .strip_prefix(self.pull.pgdata.as_deref().unwrap_or(&target))
+            .ok()
+            .and_then(|path| {
+                self.pull
+                    .previous
+                    .checksum(&bytes_of(path), old.len(), task.entry.attributes)
+            });
+        let checksum = match (known, self.pull.plan.manifest) {
+            (Some(known), Some(_)) => known,
+            (None, Some(algorithm)) if self.in_manifest(task)? => {
+                local::hash(&reference, Some(algorithm), &|| self.stop.check())?.checksum
+            }
+            _ => Vec::new(),
+        };
+        let linked = self
+            .pull
+            .take_over(task, &reference, &old, task.entry.attributes)?;
+        let outcome = Outcome {
+            attributes: task.entry.attributes,
+            checksum,
+            reused: true,
+            linked,
+        };
+        self.pull.complete(task, old.len(), started, outcome)?;
+        Ok(Begun::Done)
+    }
+
+    fn compare(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
+        let Some(reference) = self
+            .pull
+            .reference_path(task)?
+            .filter(|path| regular(path).is_some())
+        else {
+            return Ok(Begun::Differently(Action::Whole));
+        };
+        self.fetch(task, FetchMode::HashOnly)?;
+        if task.entry.size >= WORTH_A_FLUSH {
+            self.requests.flush().map_err(|error| self.broken(error))?;
+        }
+        let algorithm = if self.in_manifest(task)? {
+            self.pull.plan.manifest
+        } else {
+            None
+        };
+        let hash = local::hash(&reference, algorithm, &|| self.stop.check())?;
+        self.expect(task, Expect::Hash(hash), started)?;
+        Ok(Begun::Done)
+    }
+
+    /// The previous backup's pages are written to the new file while they are described, so that the answer only patches.
+    fn pages(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
+        let Some(reference) = self
+            .pull
+            .reference_path(task)?
+            .filter(|path| regular(path).is_some())
+        else {
+            return Ok(Begun::Differently(Action::Whole));
+        };
+        let target_path = self.pull.target_path(task)?;
+        let old = File::open(&reference).at("open", &reference)?;
+        let target = local::create(&target_path)?;
+        let shared = sys::reflink(&old, &target).is_ok();
+        let theirs = target.try_clone().at("open", &target_path)?;
+        self.expect(task, Expect::Onto(theirs), started)?;
+        let described = self.describe_pages(task, &old, &target, shared);
+        described.map_err(Refused::after)?;
+        Ok(Begun::Done)
+    }
+
+    fn describe_pages(
+        &mut self,
+        task: &Task,
+        old: &File,
+        target: &File,
+        shared: bool,
+    ) -> Result<(), Refused> {
+        self.fetch(task, FetchMode::Pages)?;
+        let path = self.pull.target_path(task)?;
+        let wanted = task.entry.size.div_ceil(PAGE_SIZE as u64) * PAGE_SIZE as u64;
+        let mut buffer = vec![0_u8; source::WINDOW.min(usize::try_from(wanted).unwrap_or(usize::MAX))];
+        let mut hashes = Vec::new();
+        let mut offset = 0;
+        while offset < wanted {
+            let count = read_window(old, &mut buffer, offset).at("read previous backup's", &path)?;
+            let content = buffer.get(..count).unwrap_or_default();
+            if content.is_empty() {
+                break;
+            }
+            if !shared && !delta::is_zero(content) {
+                target.write_all_at(content, offset).at("write", &path)?;
+            }
+            hashes.clear();
+            delta::page_hashes(content, &mut hashes);
+            self.requests.data(&hashes).map_err(|error| self.broken(error))?;
+            if count == source::WINDOW {
+                // Long files: the other side works on this window while we read the next.
+                self.requests.flush().map_err(|error| self.broken(error))?;
+            }
+            offset += count as u64;
+        }
+        self.send_message(&Request::BaseEnd)
+    }
+
+    fn rolling(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
+        let Some(reference) = self
+            .pull
+            .reference_path(task)?
+            .filter(|path| regular(path).is_some())
+        else {
+            return Ok(Begun::Differently(Action::Whole));
+        };
+        let mut old = File::open(&reference).at("open", &reference)?;
+        self.expect(task, Expect::Content, started)?;
+        let described = self.describe_rolling(task, &mut old);
+        described.map_err(Refused::after)?;
+        Ok(Begun::Done)
+    }
+
+    fn describe_rolling(&mut self, task: &Task, old: &mut File) -> Result<(), Refused> {
+        self.fetch(task, FetchMode::Rolling)?;
+        let path = self.pull.target_path(task)?;
+        let windows = task.entry.size.div_ceil(ROLLING_WINDOW as u64);
+        for _ in 0..windows {
+            let mut window = Vec::new();
+            old.take(ROLLING_WINDOW as u64)
+                .read_to_end(&mut window)
+                .at("read previous backup's", &path)?;
+            if window.is_empty() {
+                break;
+            }
+            self.requests
+                .data(&delta::signature(&window))
+                .map_err(|error| self.broken(error))?;
+        }
+        self.send_message(&Request::BaseEnd)
+    }
+
+    fn whole(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
+        self.expect(task, Expect::Content, started)?;
+        self.fetch(task, FetchMode::Whole).map_err(Refused::after)?;
+        Ok(Begun::Done)
+    }
+
+    fn fetch(&mut self, task: &Task, mode: FetchMode) -> Result<(), Refused> {
+        let path = bytes_of(&self.pull.source_path(task)?);
+        let checks = self
+            .pull
+            .plan
+            .page_checks
+            .and_then(|checks| match file_kind(&task.entry.path) {
+                FileKind::Relation { segment } => Some(Checks {
+                    start: checks.start.0,
+                    first_block: segment.wrapping_mul(SEGMENT_PAGES),
+                }),
+                _ => None,
+            });
+        self.send_message(&Request::Fetch { path, mode, checks })
+    }
+
+    fn in_manifest(&self, task: &Task) -> Result<bool, CopyError> {
+        Ok(self.pull.plan.manifest.is_some() && self.pull.item(task)?.content != ItemContent::Tablespace)
+    }
+
+    fn expect(&mut self, task: &Task, expect: Expect, started: Instant) -> Result<(), Refused> {
+        let mut due = Pending {
+            task: task.clone(),
+            expect,
+            started,
+        };
+        loop {
+            // The receiving half needs what is in the buffer before it can take another one.
+            match self.pending.try_send(due) {
+                Ok(()) => return Ok(()),
+                Err(crossbeam_channel::TrySendError::Full(back)) => {
+                    self.requests.flush().map_err(|error| self.broken(error))?;
+                    match self
+                        .pending
+                        .send_timeout(back, std::time::Duration::from_millis(100))
+                    {
+                        Ok(()) => return Ok(()),
+                        Err(crossbeam_channel::SendTimeoutError::Timeout(back)) => due = back,
+                        Err(crossbeam_channel::SendTimeoutError::Disconnected(_)) => {
+                            return Err(self.broken(FrameError::Closed));
+                        }
+                    }
+                    self.stop
+                        .check()
+                        .map_err(|error| self.broken(FrameError::Io(error)))?;
+                }
+                Err(crossbeam_channel::TrySendError::Disconnected(_)) => {
+                    return Err(self.broken(FrameError::Closed));
+                }
+            }
+        }
+    }
+
+    fn send_message(&mut self, request: &Request) -> Result<(), Refused> {
+        self.requests.message(request).map_err(|error| self.broken(error))
+    }
+
+    fn flush(&mut self) -> Result<(), End> {
+        self.requests
+            .flush()
+            .map_err(|error| End::Lost((self.lost)(error)))
+    }
+
+    fn broken(&self, error: FrameError) -> Refused {
+        Refused::Before(End::Lost((self.lost)(error)))
+    }
+}
+
+enum Begun {
+    Done,
+    Differently(Action),
+}
+
+/// A task that could not be begun; whether somebody else has it already.
+enum Refused {
+    Before(End),
+    After(End),
+}
+
+impl Refused {
+    fn after(self) -> Refused {
+        match self {
+            Refused::Before(end) | Refused::After(end) => Refused::After(end),
+        }
+    }
+}
+
+impl<E: Into<CopyError>> From<E> for Refused {
+    fn from(error: E) -> Refused {
+        Refused::Before(End::Fatal(error.into()))
+    }
+}
+
+fn read_window(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+impl Pull<'_> {
+    /// Takes an unchanged file from the previous backup; whether it is a hard link now.
+    pub(super) fn take_over(
+        &self,
+        task: &Task,
+        reference: &std::path::Path,
+        old: &std::fs::Metadata,
+        attributes: crate::agent::message::Attributes,
+    ) -> Result<bool, PathError> {
+        let target = self
+            .target_path(task)
+            .map_err(|_| PathError::new("place", reference, io::ErrorKind::InvalidInput.into()))?;
+        if self.plan.reuse == Reuse::Link && linkable(attributes, old) && local::link(reference, &target)? {
+            return Ok(true);
+        }
+        let file = local::copy(reference, &target, attributes)?;
+        self.syncer.submit(file, target)?;
+        Ok(false)
+    }
+
+    /// How a file that turned out to differ is fetched.
+    pub(super) fn after_difference(&self, task: &Task) -> Action {
+        delta_for(&task.entry, task.entry.size)
+    }
+}
