@@ -3,18 +3,11 @@
 
 #![allow(unsafe_code)]
 
-use std::path::Path;
-
-/// Sets `HOME` for this process and its children: ssh and libpq look for the user's files there.
-///
-/// Only for the start of the program, before it has a second thread.
-pub fn set_home(home: &Path) {
-    // SAFETY: the environment is not thread-safe; this runs while the program has one thread.
-    unsafe { std::env::set_var("HOME", home) }
 use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 
 unsafe extern "C" {
     // Both are thin wrappers of glibc and musl on 64-bit Linux, where off_t and size_t are 64 bits wide.
@@ -101,6 +94,14 @@ pub fn cached_windows(file: &File, length: u64, window: usize) -> Vec<bool> {
         .chunks((window / page).max(1))
         .map(|chunk| chunk.iter().any(|page| page & 1 == 1))
         .collect()
+}
+
+/// Sets `HOME` for this process and its children: ssh and libpq look for the user's files there.
+///
+/// Only for the start of the program, before it has a second thread.
+pub fn set_home(home: &Path) {
+    // SAFETY: the environment is not thread-safe; this runs while the program has one thread.
+    unsafe { std::env::set_var("HOME", home) }
 }
 
 #[cfg(test)]
