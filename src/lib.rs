@@ -25,6 +25,7 @@ pub mod hooks;
 pub mod output;
 pub mod postgres;
 pub mod recovery;
+pub mod status;
 pub mod transport;
 
 /// The Barman release whose commands, files and output this build reproduces. Scripts read it as

@@ -90,6 +90,12 @@ impl Catalog {
         &self.layout.server
     }
 
+    /// Recognises how WAL files are stored.
+    #[must_use]
+    pub fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
     /// The lock files.
     #[must_use]
     pub fn locks(&self) -> Locks {

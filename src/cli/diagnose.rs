@@ -2,6 +2,8 @@
 
 use super::failure::Failure;
 use super::session::Session;
+use crate::base::json;
+use crate::status;
 
 /// Write everything that helps to find a problem as one JSON document
 #[derive(Debug, clap::Args)]
@@ -12,7 +14,14 @@ pub(super) struct Diagnose {
 }
 
 impl Diagnose {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("diagnose"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        let config = session.config()?;
+        for server in config.servers.values() {
+            server.announce(&session.output);
+        }
+        let document = status::diagnose(config, self.show_config_source)?;
+        let text = json::indented(&document).map_err(|error| Failure::exception(error.to_string()))?;
+        session.output.document(&text);
+        Ok(())
     }
 }

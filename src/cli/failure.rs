@@ -1,9 +1,11 @@
 //! How a command fails: one type at the edge decides the message, the hint and the exit code.
 
 use crate::base::error::PathError;
+use crate::base::interrupt::Interrupted;
 use crate::base::lock::LockError;
 use crate::config::NotLocal;
 use crate::output::Output;
+use crate::postgres::client::PgError;
 
 /// A command that could not do its work.
 #[derive(Debug)]
@@ -91,6 +93,24 @@ impl Failure {
             Kind::Reported => {}
         }
         output.fail_with(self.code);
+    }
+}
+
+impl From<PgError> for Failure {
+    fn from(error: PgError) -> Failure {
+        match error {
+            PgError::Interrupted(interrupted) => interrupted.into(),
+            _ => Failure::error(error.to_string()),
+        }
+    }
+}
+
+impl From<Interrupted> for Failure {
+    fn from(interrupted: Interrupted) -> Failure {
+        match interrupted {
+            Interrupted::Keyboard => Failure::error("Process interrupted by user (KeyboardInterrupt)"),
+            _ => Failure::error(format!("Process {interrupted}")),
+        }
     }
 }
 

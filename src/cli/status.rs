@@ -1,8 +1,10 @@
 //! `barman status`.
 
+use super::addressing;
 use super::arguments::ServersArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::status::Overview;
 
 /// Show the state of servers and of their backups
 #[derive(Debug, clap::Args)]
@@ -12,7 +14,10 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("status"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        session.for_servers(&self.servers.server_name, addressing::SHOW, |server| {
+            session.output.show(&Overview::collect(server)?);
+            Ok(())
+        })
     }
 }

@@ -10,6 +10,7 @@ mod redaction;
 mod restore;
 mod screen;
 pub mod servers;
+mod status;
 
 use std::fs::File;
 use std::io;
@@ -119,6 +120,17 @@ impl Output {
     /// A bare text on standard error, in every format.
     pub fn plain_error(&self, text: &str) {
         self.screen.write(Stream::Err, &redacted(&format!("{text}\n")));
+    }
+
+    /// A document that is one text: on the console as it is, in JSON as one string among the lines. Not logged.
+    pub fn document(&self, text: &str) {
+        match self.style.format {
+            Format::Console if !self.style.quiet => {
+                self.screen.write(Stream::Out, &redacted(&format!("{text}\n")));
+            }
+            Format::Json => self.remember("_INFO", text),
+            Format::Console | Format::Nagios => {}
+        }
     }
 
     /// Text on standard output as it is, in every format: documents that are not reports.

@@ -69,7 +69,10 @@ impl StreamingFacts {
             ("streaming_supported", truth(self.supported)),
             ("streaming", truth(self.streaming)),
             ("streaming_systemid", Fact::text(self.systemid.as_ref())),
-            ("timeline", Fact::text(self.timeline.as_ref())),
+            (
+                "timeline",
+                Fact::integer(self.timeline.as_ref().and_then(|text| text.parse().ok())),
+            ),
             ("xlogpos", Fact::text(self.xlogpos.as_ref())),
             ("version_supported", truth(self.version_supported)),
         ]
