@@ -44,10 +44,6 @@ pub fn switch_wal(
     reporter: &dyn Reporter,
 ) -> bool {
     let server = &config.name;
-    if config.primary_ssh_command.is_some() {
-        reporter.info(&format!("Skipping passive server '{server}'"));
-        return true;
-    }
     let closed = match switch(config, options.force) {
         Ok(Switched::Closed(segment)) => {
             reporter.info(&format!(

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::arguments::{CopyOptions, ServersArgument};
+use super::addressing;
+use super::arguments::{CopyOptions, ServersArgument, either};
 use super::failure::Failure;
 use super::session::Session;
 use super::value;
+use crate::backup::{BackupOptions, backup};
+use crate::base::interrupt;
+use crate::config::{ReuseBackup, ServerConfig};
 
 /// Take a backup of servers
 #[derive(Debug, clap::Args)]
@@ -56,7 +60,45 @@ pub(super) struct Backup {
 }
 
 impl Backup {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("backup"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        interrupt::watch().map_err(|error| Failure::exception(format!("cannot watch signals: {error}")))?;
+        let configuration = session.config_path()?;
+        let options = self.options();
+        let check = |_: &ServerConfig| true;
+        session.for_servers(&self.servers.server_name, addressing::BACKUP, |server| {
+            // What was asked to stop does not go on with the next server.
+            interrupt::check().map_err(|signal| Failure::error(signal.to_string()))?;
+            let outcome = backup(server, configuration, &options, &check, &session.output);
+            if outcome.success {
+                return Ok(());
+            }
+            // The reason has been reported.
+            Err(Failure::reported())
+        })
+    }
+
+    fn options(&self) -> BackupOptions {
+        BackupOptions {
+            immediate_checkpoint: either(self.immediate_checkpoint, self.no_immediate_checkpoint),
+            incremental: self.incremental.clone(),
+            reuse_backup: self.reuse_backup.as_deref().and_then(|word| {
+                let all = ReuseBackup::ALL.iter().copied();
+                all.into_iter().find(|choice| choice.keyword() == word)
+            }),
+            retry_times: self.copy.retries(),
+            retry_sleep: self.copy.retry_sleep,
+            jobs: self.copy.jobs,
+            jobs_start_batch_period: self.copy.jobs_start_batch_period,
+            jobs_start_batch_size: self.copy.jobs_start_batch_size,
+            bandwidth_limit: self.copy.bwlimit.map(u64::from),
+            wait: self.wait,
+            wait_timeout: self.wait_timeout,
+            keepalive_interval: self.keepalive_interval,
+            name: self.name.clone(),
+            manifest: either(self.manifest, self.no_manifest),
+            check_timeout: self.check_timeout,
+            cloud_staging_directory: self.cloud_staging_directory.clone(),
+            cloud_staging_max_size: self.cloud_staging_max_size,
+        }
     }
 }

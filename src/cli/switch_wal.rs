@@ -1,9 +1,12 @@
 //! `barman switch-wal`.
 
+use super::addressing;
 use super::arguments::ServersArgument;
 use super::failure::Failure;
 use super::session::Session;
 use super::value;
+use crate::backup::{SwitchOptions, switch_wal};
+use crate::base::interrupt;
 
 /// Make PostgreSQL close the current WAL file
 #[derive(Debug, clap::Args)]
@@ -22,7 +25,20 @@ pub(super) struct SwitchWal {
 }
 
 impl SwitchWal {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("switch-wal"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        interrupt::watch().map_err(|error| Failure::exception(format!("cannot watch signals: {error}")))?;
+        let configuration = session.config_path()?;
+        let options = SwitchOptions {
+            force: self.force,
+            archive: self.archive,
+            archive_timeout: self.archive_timeout,
+        };
+        session.for_servers(&self.servers.server_name, addressing::SWITCH_WAL, |server| {
+            if switch_wal(server, configuration, options, &session.output) {
+                Ok(())
+            } else {
+                Err(Failure::reported())
+            }
+        })
     }
 }
