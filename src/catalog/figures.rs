@@ -34,6 +34,12 @@ pub struct WalFigures {
 }
 
 impl WalFigures {
+    /// When the newest of these segments was written, in seconds since the epoch.
+    #[must_use]
+    pub fn last_time(&self) -> Option<f64> {
+        self.last_time
+    }
+
     /// Segments per second; 0 when it cannot be told.
     #[must_use]
     #[allow(clippy::cast_precision_loss)] // counts of segments

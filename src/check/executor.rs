@@ -1,0 +1,201 @@
+//! What the way of taking backups needs: ssh, the client programs of PostgreSQL.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::base::process::exit_code;
+use crate::base::shell;
+use crate::config::BackupMethod;
+use crate::transport::{Remote, SshOptions};
+
+use super::context::Context;
+use super::tools::Tool;
+use super::{Cancelled, Sink};
+
+/// How often the wait for ssh looks whether anybody still waits for the result.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What Barman adds to every ssh command of the configuration.
+const BATCH_OPTIONS: &str = "-o BatchMode=yes -o StrictHostKeyChecking=no";
+
+pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+    let server = &context.server;
+    if !server.active {
+        return Ok(());
+    }
+    if let Some(command) = &server.primary_ssh_command {
+        return ssh(command, "Barman primary node", sink).map(|_| ());
+    }
+    match server.backup_method {
+        BackupMethod::Rsync | BackupMethod::Snapshot => {
+            let Some(command) = &server.ssh_command else {
+                return Ok(()); // said by the check "configuration"
+            };
+            if ssh(command, "PostgreSQL server", sink)? {
+                forgotten_label(context, command, sink)?;
+            }
+            exclusive(context, sink)
+        }
+        BackupMethod::LocalRsync if server.ssh_command.is_none() => {
+            sink.report("local PGDATA", true, "Access to local PGDATA")?;
+            exclusive(context, sink)
+        }
+        BackupMethod::Postgres => pg_basebackup(context, sink),
+        BackupMethod::LocalRsync | BackupMethod::LocalToCloud => Ok(()),
+    }
+}
+
+/// Runs `true` on the other host. Says whether that worked.
+fn ssh(command: &str, host: &str, sink: &Sink) -> Result<bool, Cancelled> {
+    let output = match remote(command, "true", sink)? {
+        Ok(output) => output,
+        Err(reason) => return sink.report("ssh", false, reason).map(|()| false),
+    };
+    if !output.status.success() {
+        let code = exit_code(output.status);
+        log::error!(target: "barman.server", "ssh: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+        let hint = format!("Connection failed using '{command} {BATCH_OPTIONS}' return code {code}");
+        return sink.report("ssh", false, hint).map(|()| false);
+    }
+    sink.report("ssh", true, host)?;
+    if !(output.stdout.is_empty() && output.stderr.is_empty()) {
+        let hint = "the configured ssh_command must not add anything to the remote command output";
+        sink.report("ssh output clean", false, hint)?;
+    }
+    Ok(true)
+}
+
+/// A `backup_label` in the data directory of a server that is down: it would start from the wrong checkpoint.
+fn forgotten_label(context: &Context<'_>, command: &str, sink: &Sink) -> Result<(), Cancelled> {
+    if context.facts().is_some() {
+        return Ok(());
+    }
+    let Some(pgdata) = context
+        .backups()
+        .values()
+        .rev()
+        .find_map(|info| info.pgdata.as_deref())
+    else {
+        return Ok(());
+    };
+    let test = format!("test -e {}", shell::quote(&format!("{pgdata}/backup_label")));
+    if remote(command, &test, sink)?.is_ok_and(|output| output.status.success()) {
+        let hint = "Check that the PostgreSQL server is up and no 'backup_label' file is in PGDATA.";
+        sink.report("backup_label", false, hint)?;
+    }
+    Ok(())
+}
+
+/// Runs a command over ssh. The inner error is the reason why it could not be run at all.
+fn remote(command: &str, what: &str, sink: &Sink) -> Result<Result<Output, String>, Cancelled> {
+    let words = match Remote::ssh(command, SshOptions::SERVER) {
+        Ok(remote) => remote.ssh_words(),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let Some((program, arguments)) = words.split_first() else {
+        return Ok(Err("the ssh command is empty".to_owned()));
+    };
+    let started = Command::new(program)
+        .args(arguments)
+        .arg(what)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn();
+    let child = match started {
+        Ok(child) => child,
+        Err(error) => {
+            log::error!(target: "barman.server", "cannot run \"{program}\": {error}");
+            return Ok(Err(format!(
+                "Connection failed using '{command} {BATCH_OPTIONS}' return code 127"
+            )));
+        }
+    };
+    let group = i32::try_from(child.id()).map(Pid::from_raw);
+    let (sender, answer) = mpsc::channel();
+    let waiter = std::thread::Builder::new().spawn(move || sender.send(child.wait_with_output()));
+    if let Err(error) = waiter {
+        return Ok(Err(format!("cannot start a thread: {error}")));
+    }
+    loop {
+        match answer.recv_timeout(TICK) {
+            Ok(outcome) => return Ok(outcome.map_err(|error| error.to_string())),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Err("the ssh command was lost".to_owned())),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(cancelled) = sink.go_on() {
+                    // The group: ssh may have started a proxy.
+                    if let Ok(group) = group {
+                        let _ = killpg(group, Signal::SIGKILL);
+                    }
+                    return Err(cancelled);
+                }
+            }
+        }
+    }
+}
+
+/// Exclusive backups exist up to PostgreSQL 14, and on a primary only.
+fn exclusive(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+    if !context.server.backup_options.exclusive_backup {
+        return Ok(());
+    }
+    let Some(facts) = context.facts() else {
+        sink.report("not in recovery", true, "")?;
+        return sink.report(
+            "exclusive backup supported",
+            false,
+            "unable to determine postgres version",
+        );
+    };
+    let hint = if facts.is_in_recovery {
+        "cannot perform exclusive backup on a standby"
+    } else {
+        ""
+    };
+    sink.report("not in recovery", !facts.is_in_recovery, hint)?;
+    if facts.version.at_least(15) {
+        let hint = format!(
+            "exclusive backups not supported on PostgreSQL {}",
+            facts.version.major()
+        );
+        return sink.report("exclusive backup supported", false, hint);
+    }
+    sink.report("exclusive backup supported", true, "")
+}
+
+fn pg_basebackup(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+    let tool = Tool::find(&["pg_basebackup"], context.server.path_prefix.as_deref());
+    sink.report("pg_basebackup", tool.is_some(), "")?;
+    let server = context.streaming_version();
+    let compatible = tool
+        .as_ref()
+        .zip(server.as_deref())
+        .is_some_and(|(tool, server)| tool.serves(server));
+    let hint = if compatible {
+        String::new()
+    } else {
+        format!(
+            "PostgreSQL version: {}, pg_basebackup version: {}",
+            server.as_deref().unwrap_or("None"),
+            tool.as_ref()
+                .and_then(|tool| tool.version.as_deref())
+                .unwrap_or("Unknown")
+        )
+    };
+    sink.report("pg_basebackup compatible", compatible, hint)?;
+    if context.facts().is_none() {
+        return Ok(());
+    }
+    let hint = if tool.is_some() {
+        ""
+    } else {
+        "pg_basebackup 9.4 or higher is required for tablespaces support"
+    };
+    sink.report("pg_basebackup supports tablespaces mapping", true, hint)
+}
