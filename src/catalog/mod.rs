@@ -14,14 +14,22 @@ pub mod retention;
 mod annotations;
 
 mod backup_id;
+mod completeness;
+mod deletion;
+pub mod deletion_plan;
+pub mod enforcement;
 mod error;
 mod identity;
 mod info;
 mod info_text;
+mod keep;
 mod layout;
 mod resolve;
+mod sizes;
 mod status;
+mod wal_archive_check;
 mod wal_entry;
+mod wal_removal;
 mod xlogdb;
 
 use std::collections::BTreeMap;
@@ -35,14 +43,20 @@ use crate::config::{NotLocal, ServerConfig, WalCompression};
 
 pub use annotations::KeepTarget;
 pub use backup_id::BackupId;
+pub use completeness::{CheckBackupError, CheckedBackup};
+pub use deletion::{Deletion, DeletionError};
 pub use error::{CatalogError, ResolveError};
 pub use identity::Identity;
 pub use info::{BackupInfo, CopyStats, ItemTimes, Tablespace};
+pub use keep::KeepError;
 pub use layout::Layout;
 pub use locks::Locks;
 pub use resolve::resolve;
+pub use sizes::{Sizes, measure};
 pub use status::{BackupStatus, BackupType};
+pub use wal_archive_check::WalArchiveCheckError;
 pub use wal_entry::{WalEntry, WalLine, modification_time};
+pub use wal_removal::WalRemovalError;
 pub use xlogdb::{Entries, Rebuilt, XlogDb};
 
 /// The backups of a server, oldest first.

@@ -1,0 +1,410 @@
+//! Deleting backups (behaviour reference §19).
+//!
+//! The order makes every crash harmless. Before anything is removed the backup is marked as failed, durably, with
+//! Barman's `delete_this` annotation beside it: from then on neither tool restores it, counts it as a good backup, or
+//! links new backups to its files. Then go the WAL, the data, the entry in its parent, and at last the metadata. Killed at
+//! any point, `delete` with the same id finishes the work, in either tool; `cron` finishes it too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::base::calendar;
+use crate::base::durable;
+use crate::base::duration;
+use crate::base::error::{PathContext, PathError};
+use crate::base::lock::{LockError, LockFile};
+use crate::base::report::Reporter;
+use crate::config::ServerConfig;
+use crate::hooks::{BackupVariables, HookError, HookEvent, HookRunner, HookSubject};
+
+use super::deletion_plan::{self, DeletionPlan, DeletionRules, DeletionStep, Refusal, Requester};
+use super::wal_removal::WalRemovalError;
+use super::{BackupId, BackupInfo, BackupStatus, BackupType, Catalog, CatalogError};
+
+/// What the metadata of a backup say as long as its deletion is not complete.
+const UNFINISHED: &str = "deletion not finished: delete this backup again";
+
+/// Why a backup was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeletionError {
+    /// It must not be.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A backup or another deletion is at work. The words are Barman's.
+    #[error("Another process in running on server {server}. Impossible to delete the backup.")]
+    ServerBusy {
+        /// The server.
+        server: String,
+    },
+    /// The backup is being used: restored, verified, checked. The words are Barman's.
+    #[error("Another process is holding the lock for backup {id} of server {server}.")]
+    BackupBusy {
+        /// The backup.
+        id: BackupId,
+        /// The server.
+        server: String,
+    },
+    /// One of the incremental backups that build on it could not be deleted. The words are Barman's; what happened to
+    /// that one has been reported already.
+    #[error(
+        "Failed to delete one of its incremental backups. Make sure all its dependent backups are deletable and try \
+         again."
+    )]
+    Child {
+        /// What happened to the incremental backup.
+        source: Box<DeletionError>,
+    },
+    /// A hook script forbade it.
+    #[error(transparent)]
+    Hook(#[from] HookError),
+    /// The files of the backup could not be removed. The words are Barman's.
+    #[error(
+        "Failure deleting backup {id} for server {server}.\n{source}\nPlease manually remove the '{}' directory",
+        directory.display()
+    )]
+    Data {
+        /// The backup.
+        id: BackupId,
+        /// The server.
+        server: String,
+        /// What is left of it.
+        directory: PathBuf,
+        /// Why.
+        source: PathError,
+    },
+    /// Anything else that went wrong with the catalog.
+    #[error("Failure deleting backup {id} for server {server}.\n{source}")]
+    Failed {
+        /// The backup.
+        id: BackupId,
+        /// The server.
+        server: String,
+        /// Why.
+        source: CatalogError,
+    },
+    /// The catalog cannot be read; nothing was touched.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl From<PathError> for DeletionError {
+    fn from(error: PathError) -> Self {
+        DeletionError::Catalog(error.into())
+    }
+}
+
+/// Deletes backups of one server.
+#[derive(Clone, Copy)]
+pub struct Deletion<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// The hook scripts of the server.
+    pub hooks: &'a HookRunner,
+    /// Where the lines go.
+    pub reporter: &'a dyn Reporter,
+    /// What is allowed.
+    pub rules: DeletionRules,
+}
+
+impl<'a> Deletion<'a> {
+    /// A deletion that an operator asks for (`barman delete`).
+    #[must_use]
+    pub fn by_operator(
+        catalog: &'a Catalog,
+        config: &ServerConfig,
+        hooks: &'a HookRunner,
+        reporter: &'a dyn Reporter,
+    ) -> Deletion<'a> {
+        Deletion::new(catalog, config, hooks, reporter, Requester::Operator)
+    }
+
+    pub(super) fn new(
+        catalog: &'a Catalog,
+        config: &ServerConfig,
+        hooks: &'a HookRunner,
+        reporter: &'a dyn Reporter,
+        requester: Requester,
+    ) -> Deletion<'a> {
+        let rules = DeletionRules {
+            requester,
+            minimum_redundancy: config.minimum_redundancy,
+        };
+        Deletion {
+            catalog,
+            hooks,
+            reporter,
+            rules,
+        }
+    }
+
+    /// What [`Deletion::run`] would remove.
+    ///
+    /// # Errors
+    /// The backup must not be deleted, or the catalog cannot be read.
+    pub fn plan(&self, id: &BackupId) -> Result<DeletionPlan, DeletionError> {
+        self.check(id)?;
+        Ok(self.catalog.plan_deletion(id, &self.rules)?)
+    }
+
+    /// Whether the backup may be deleted.
+    pub(super) fn check(&self, id: &BackupId) -> Result<(), DeletionError> {
+        let backups = self.catalog.backups()?;
+        let keeps = self.catalog.keeps(&backups)?;
+        match backups.get(id) {
+            Some(info) => Ok(deletion_plan::allowed(
+                &backups,
+                &keeps,
+                info,
+                &self.rules,
+                self.server(),
+            )?),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes a backup and everything that builds on it.
+    ///
+    /// # Errors
+    /// The backup must not be deleted, is in use, or could not be removed completely. In the last case it stays in the
+    /// catalog as failed, and deleting it again finishes the work.
+    pub fn run(&self, id: &BackupId) -> Result<(), DeletionError> {
+        // Refusals come before the lock, as in Barman; what counts is decided again while nothing can change.
+        self.check(id)?;
+        let _lock = self
+            .catalog
+            .locks()
+            .backup()
+            .map_err(|error| self.busy_server(error))?;
+        let plan = self.plan(id)?;
+        self.apply(&plan)
+    }
+
+    /// Carries out a plan. The lock of [`super::Locks::backup`] must be held.
+    ///
+    /// # Errors
+    /// As [`Deletion::run`].
+    pub fn apply(&self, plan: &DeletionPlan) -> Result<(), DeletionError> {
+        if plan.steps.len() > 1 {
+            self.reporter.warning(&format!(
+                "Backup {} has incremental backups which depend on it. Deleting all backups in the tree",
+                plan.id
+            ));
+        }
+        for step in &plan.steps {
+            self.delete(step).map_err(|error| match error {
+                error if step.info.id == plan.id => error,
+                // A script that stops everything stops everything.
+                error @ DeletionError::Hook(_) => error,
+                error => {
+                    self.reporter.error(&error.to_string());
+                    DeletionError::Child {
+                        source: Box::new(error),
+                    }
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn delete(&self, step: &DeletionStep) -> Result<(), DeletionError> {
+        let id = &step.info.id;
+        let lock = self
+            .catalog
+            .locks()
+            .backup_id(id)
+            .map_err(|error| self.busy_backup(id, error))?;
+        let (begin, clock) = (calendar::now(), Instant::now());
+        let subject = HookSubject::Backup(self.variables(step));
+        self.hooks.before(HookEvent::Delete, &subject)?;
+        self.reporter
+            .info(&format!("Deleting backup {id} for server {}", self.server()));
+        self.mark(&step.info)?;
+        self.remove_wal(step)?;
+        self.remove_data(id)?;
+        self.forget(step).map_err(|source| self.failed(id, source))?;
+        self.remove_lock(lock);
+        self.hooks.after(HookEvent::Delete, &subject, None);
+        self.reporter.info(&format!(
+            "Deleted backup {id} (start time: {}, elapsed time: {})",
+            calendar::ctime(&begin),
+            duration::human(clock.elapsed().as_secs_f64())
+        ));
+        Ok(())
+    }
+
+    /// The point of no return: the backup is no longer a good one, for either tool.
+    fn mark(&self, info: &BackupInfo) -> Result<(), DeletionError> {
+        self.catalog.begin_deletion(&info.id)?;
+        let mut marked = info.clone();
+        marked.status = BackupStatus::Failed;
+        marked.error = Some(UNFINISHED.to_owned());
+        self.catalog.save(&marked)?;
+        Ok(())
+    }
+
+    /// Takes [`Deletion::mark`] back: nothing has been removed.
+    fn unmark(&self, info: &BackupInfo) -> Result<(), DeletionError> {
+        self.catalog.save(info)?;
+        self.catalog.end_deletion(&info.id)?;
+        Ok(())
+    }
+
+    fn remove_wal(&self, step: &DeletionStep) -> Result<(), DeletionError> {
+        let Some(entries) = &step.wal else { return Ok(()) };
+        self.reporter.info("Delete associated WAL segments:");
+        let announce = |entry: &super::WalEntry| self.reporter.info(&format!("\t{}", entry.name));
+        match self
+            .catalog
+            .remove_wal(entries, self.hooks, self.reporter, announce)
+        {
+            Ok(()) => Ok(()),
+            Err(WalRemovalError::Hook { removed, source }) => {
+                // An aborted deletion leaves no trace, or cron would carry it out later (B2).
+                if removed == 0 {
+                    self.unmark(&step.info)?;
+                }
+                Err(source.into())
+            }
+            Err(WalRemovalError::Catalog(source)) => Err(self.failed(&step.info.id, source)),
+        }
+    }
+
+    /// Renames the directory out of the catalog, then removes it: half a backup never looks like a whole one.
+    fn remove_data(&self, id: &BackupId) -> Result<(), DeletionError> {
+        let directory = self.catalog.layout().base_dir(id);
+        let aside = self.catalog.layout().base.join(format!(".deleting-{id}"));
+        let data = |directory: &Path, source: PathError| DeletionError::Data {
+            id: id.clone(),
+            server: self.server().to_owned(),
+            directory: directory.to_path_buf(),
+            source,
+        };
+        // What an earlier attempt left.
+        remove_tree(&aside).map_err(|error| data(&aside, error))?;
+        if directory.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        match durable::rename(&directory, &aside) {
+            Ok(()) => remove_tree(&aside).map_err(|error| data(&aside, error)),
+            // A mount point cannot be renamed; the marked metadata have to do.
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                remove_tree(&directory).map_err(|error| data(&directory, error))
+            }
+            Err(error) => Err(data(&directory, error)),
+        }
+    }
+
+    /// Removes what the catalog says of the backup, the metadata last but for the annotation: a `backup.info` that is gone
+    /// takes the backup out of both tools' sight.
+    fn forget(&self, step: &DeletionStep) -> Result<(), CatalogError> {
+        let id = &step.info.id;
+        if let Some(parent) = &step.info.parent_backup_id {
+            self.forget_child(parent, id)?;
+        }
+        if let Some(next) = &step.next {
+            self.measure_again(next)?;
+        }
+        self.catalog.remove_sidecars(id)?;
+        self.catalog.remove_info(id)?;
+        self.catalog.end_deletion(id)?;
+        Ok(())
+    }
+
+    fn forget_child(&self, parent: &BackupId, child: &BackupId) -> Result<(), CatalogError> {
+        let Some(mut info) = self.catalog.load(parent)? else {
+            return Ok(());
+        };
+        let Some(children) = &mut info.children_backup_ids else {
+            return Ok(());
+        };
+        children.retain(|other| other != child);
+        if children.is_empty() {
+            info.children_backup_ids = None;
+        }
+        Ok(self.catalog.save(&info)?)
+    }
+
+    /// The next backup may have shared files with the one that is gone; they are its own now.
+    fn measure_again(&self, id: &BackupId) -> Result<(), CatalogError> {
+        let Some(mut info) = self.catalog.load(id)? else {
+            return Ok(());
+        };
+        let directory = self.catalog.layout().base_dir(id);
+        if info.backup_type() != BackupType::Rsync || !directory.is_dir() {
+            return Ok(());
+        }
+        let sizes = super::sizes::measure(&directory)?;
+        info.size = Some(sizes.total);
+        info.deduplicated_size = Some(sizes.unshared);
+        Ok(self.catalog.save(&info)?)
+    }
+
+    /// Removed while held, so that nobody takes it in between.
+    fn remove_lock(&self, lock: LockFile) {
+        if let Err(error) = fs::remove_file(lock.path()).at("remove", lock.path()) {
+            log::warn!("{error}");
+        }
+        drop(lock);
+    }
+
+    fn variables(&self, step: &DeletionStep) -> BackupVariables {
+        let layout = self.catalog.layout();
+        BackupVariables {
+            backup_dir: layout.base_dir(&step.info.id),
+            backup_info_path: layout.info_path(&step.info.id),
+            backup_id: step.info.id.to_string(),
+            previous_id: step.previous.as_ref().map(ToString::to_string),
+            next_id: step.next.as_ref().map(ToString::to_string),
+            status: step.info.status.to_string(),
+        }
+    }
+
+    pub(super) fn server(&self) -> &str {
+        self.catalog.server()
+    }
+
+    fn busy_server(&self, error: LockError) -> DeletionError {
+        match error {
+            LockError::Busy { .. } => DeletionError::ServerBusy {
+                server: self.server().to_owned(),
+            },
+            other => CatalogError::from(other).into(),
+        }
+    }
+
+    fn busy_backup(&self, id: &BackupId, error: LockError) -> DeletionError {
+        match error {
+            LockError::Busy { .. } => DeletionError::BackupBusy {
+                id: id.clone(),
+                server: self.server().to_owned(),
+            },
+            other => CatalogError::from(other).into(),
+        }
+    }
+
+    fn failed(&self, id: &BackupId, source: CatalogError) -> DeletionError {
+        DeletionError::Failed {
+            id: id.clone(),
+            server: self.server().to_owned(),
+            source,
+        }
+    }
+}
+
+impl Catalog {
+    /// Removes the files beside the metadata that belong to one backup: barkeep's sidecar and the copy of a manifest.
+    fn remove_sidecars(&self, id: &BackupId) -> Result<(), PathError> {
+        durable::remove(&self.layout().sidecar_path(id))?;
+        durable::remove(&self.layout().annotation_path(id, "backup_manifest"))
+    }
+}
+
+/// Removes a directory and everything in it, durably. Does not follow symbolic links.
+fn remove_tree(directory: &Path) -> Result<(), PathError> {
+    match fs::remove_dir_all(directory) {
+        Ok(()) => durable::sync_parent(directory),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(PathError::new("remove", directory, error)),
+    }
+}
