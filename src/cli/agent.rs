@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 /// Runs the agent on standard input and output.
 pub(super) fn main(arguments: &[OsString]) -> ExitCode {
-    let arguments: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<String> = arguments
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     crate::agent::run(&arguments)
 }

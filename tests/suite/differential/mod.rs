@@ -23,5 +23,9 @@ pub fn trials() -> Vec<Trial> {
             deletion::same_files_remain();
             Ok(())
         }),
+        Trial::test("differential::retention", || {
+            deletion::same_backups_survive_retention();
+            Ok(())
+        }),
     ]
 }
