@@ -6,9 +6,12 @@
 
 use std::collections::BTreeSet;
 
+use super::arguments::BackupArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::base::interrupt;
 use crate::base::report::Reporter;
+use crate::catalog::{BackupId, Catalog};
 use crate::config::ServerConfig;
 
 /// What a command does with a server in some state.
@@ -58,6 +61,17 @@ pub(super) const RESTORE: Rule = rule(Run, Refuse, Run);
 pub(super) const SHOW: Rule = rule(Run, Run, Run);
 pub(super) const SWITCH_WAL: Rule = rule(Skip, Refuse, Skip);
 
+/// A backup that was named on the command line.
+#[derive(Debug)]
+pub(super) struct FoundBackup<'a> {
+    /// Its server.
+    pub(super) server: &'a ServerConfig,
+    /// The catalog it is in.
+    pub(super) catalog: Catalog,
+    /// Its id.
+    pub(super) id: BackupId,
+}
+
 impl Session {
     /// Does `work` for each of the servers named, in the order of the alphabet.
     ///
@@ -70,6 +84,8 @@ impl Session {
         mut work: impl FnMut(&ServerConfig) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         for (name, server) in self.named(names)? {
+            // What was asked to stop does not go on with the next server.
+            interrupt::check()?;
             let Some(server) = server else {
                 self.output.error(&unknown(&name));
                 continue;
@@ -96,6 +112,20 @@ impl Session {
             .ok_or_else(|| Failure::error(unknown(name)))?;
         server.announce(&self.output);
         Ok(self.admits(server, rule).then_some(server))
+    }
+
+    /// The one backup named; `None` when its server is skipped or refused, which has been said then.
+    pub(super) fn backup(
+        &self,
+        argument: &BackupArgument,
+        rule: Rule,
+    ) -> Result<Option<FoundBackup<'_>>, Failure> {
+        let Some(server) = self.server(&argument.server_name, rule)? else {
+            return Ok(None);
+        };
+        let catalog = Catalog::of(server)?;
+        let id = catalog.resolve(&argument.backup_id)?;
+        Ok(Some(FoundBackup { server, catalog, id }))
     }
 
     /// Every server of the configuration, in the order of the alphabet.

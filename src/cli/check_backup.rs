@@ -4,8 +4,8 @@ use super::addressing;
 use super::arguments::BackupArgument;
 use super::failure::Failure;
 use super::session::Session;
-use crate::backup::check_backup;
-use crate::catalog::Catalog;
+use crate::backup::{self, CompletionError};
+use crate::base::report::Reporter;
 
 /// Check that the WAL files a backup needs are archived, and set its status accordingly
 #[derive(Debug, clap::Args)]
@@ -16,15 +16,19 @@ pub(super) struct CheckBackup {
 
 impl CheckBackup {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        let Some(server) = session.server(&self.backup.server_name, addressing::CHECK_BACKUP)? else {
+        let Some(found) = session.backup(&self.backup, addressing::CHECK_BACKUP)? else {
             return Ok(());
         };
-        let catalog = Catalog::of(server).map_err(|error| Failure::error(error.to_string()))?;
-        let id = catalog
-            .resolve(&self.backup.backup_id)
-            .map_err(|error| Failure::error(error.to_string()))?;
-        // A backup that turns out to have failed has been reported as an error, which decides the exit code.
-        check_backup(&catalog, &id, &session.output).map_err(|error| Failure::error(error.to_string()))?;
-        Ok(())
+        match backup::check_backup(&found.catalog, &found.id, &session.output) {
+            // What is wrong with the backup has been reported.
+            Ok(_) => Ok(()),
+            Err(CompletionError::Busy { id, server }) => {
+                session.output.info(&format!(
+                    "Another process is holding the lock for backup {id} of server {server}."
+                ));
+                Ok(())
+            }
+            Err(error) => Err(Failure::error(error.to_string())),
+        }
     }
 }

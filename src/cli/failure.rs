@@ -3,6 +3,7 @@
 use crate::base::error::PathError;
 use crate::base::interrupt::Interrupted;
 use crate::base::lock::LockError;
+use crate::catalog::{CatalogError, ResolveError};
 use crate::config::NotLocal;
 use crate::output::Output;
 use crate::postgres::client::PgError;
@@ -111,6 +112,18 @@ impl From<Interrupted> for Failure {
             Interrupted::Keyboard => Failure::error("Process interrupted by user (KeyboardInterrupt)"),
             _ => Failure::error(format!("Process {interrupted}")),
         }
+    }
+}
+
+impl From<CatalogError> for Failure {
+    fn from(error: CatalogError) -> Failure {
+        Failure::error(error.to_string())
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Failure {
+        Failure::error(error.to_string())
     }
 }
 

@@ -12,6 +12,7 @@ mod failure;
 mod generate;
 mod program;
 mod session;
+mod signals;
 mod usage;
 mod value;
 

@@ -1,8 +1,11 @@
 //! `barman rebuild-xlogdb`.
 
+use super::addressing;
 use super::arguments::ServersArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::base::report::Reporter;
+use crate::catalog::Catalog;
 
 /// Write the database of WAL files anew, from the files in the archive
 #[derive(Debug, clap::Args)]
@@ -12,7 +15,19 @@ pub(super) struct RebuildXlogdb {
 }
 
 impl RebuildXlogdb {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("rebuild-xlogdb"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        session.for_servers(&self.servers.server_name, addressing::REBUILD_XLOGDB, |server| {
+            let (name, output) = (&server.name, &session.output);
+            let catalog = Catalog::of(server).map_err(|_| {
+                Failure::error("Rebuilding xlogdb is not supported for servers using cloud storage")
+            })?;
+            output.info(&format!("Rebuilding xlogdb for server {name}"));
+            let rebuilt = catalog.xlogdb().rebuild()?;
+            output.info(&format!(
+                "Done rebuilding xlogdb for server {name} (history: {}, backup_labels: {}, wal_file: {})",
+                rebuilt.histories, rebuilt.backup_labels, rebuilt.segments
+            ));
+            Ok(())
+        })
     }
 }

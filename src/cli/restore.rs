@@ -5,7 +5,6 @@ use super::arguments::{BackupArgument, CopyOptions, either};
 use super::failure::Failure;
 use super::session::Session;
 use super::value;
-use crate::base::interrupt;
 use crate::config::{CombineMode, StagingLocation};
 use crate::recovery::{self, RestoreOptions, SnapshotArguments, TargetAction, TargetTimeline};
 
@@ -123,7 +122,7 @@ impl Restore {
         let Some(server) = session.server(&self.backup.server_name, addressing::RESTORE)? else {
             return Ok(());
         };
-        interrupt::watch().map_err(|error| Failure::exception(format!("cannot watch signals: {error}")))?;
+        session.watch_signals()?;
         let context = recovery::Context {
             config: server,
             configuration: &session.config()?.path,
@@ -169,10 +168,12 @@ impl Restore {
             recovery_staging_path: self.recovery_staging_path.clone(),
             local_staging_path: self.local_staging_path.clone(),
             staging_path: self.staging_path.clone(),
-            staging_location: chosen(self.staging_location.as_deref(), StagingLocation::ALL, |choice| {
-                choice.keyword()
-            }),
-            combine_mode: chosen(self.combine_mode.as_deref(), CombineMode::ALL, |choice| {
+            staging_location: value::chosen(
+                self.staging_location.as_deref(),
+                StagingLocation::ALL,
+                |choice| choice.keyword(),
+            ),
+            combine_mode: value::chosen(self.combine_mode.as_deref(), CombineMode::ALL, |choice| {
                 choice.keyword()
             }),
             snapshot: SnapshotArguments {
@@ -184,9 +185,4 @@ impl Restore {
             },
         }
     }
-}
-
-/// The choice whose word the command line gave (and has checked).
-fn chosen<T: Copy>(word: Option<&str>, all: &[T], keyword: impl Fn(T) -> &'static str) -> Option<T> {
-    all.iter().copied().find(|choice| Some(keyword(*choice)) == word)
 }

@@ -13,6 +13,7 @@ use log::LevelFilter;
 
 use super::arguments::{Color, Command, Format, GlobalOptions, LogLevel, Manager};
 use super::failure::Failure;
+use super::signals;
 use super::usage::{self, Stop};
 use crate::base::report::Reporter;
 use crate::base::sys;
@@ -115,6 +116,7 @@ impl Session {
         become_configured_user(&file.main.barman_user)?;
         let outcome = start_log(global, &file.main);
         let output = Output::new(style(global, command));
+        signals::end_on_ctrl_c(&output);
         if let Err(line) = outcome {
             output.warning(&line);
         }

@@ -6,7 +6,6 @@ use super::failure::Failure;
 use super::session::Session;
 use super::value;
 use crate::backup::{SwitchOptions, switch_wal};
-use crate::base::interrupt;
 
 /// Make PostgreSQL close the current WAL file
 #[derive(Debug, clap::Args)]
@@ -26,13 +25,13 @@ pub(super) struct SwitchWal {
 
 impl SwitchWal {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        interrupt::watch().map_err(|error| Failure::exception(format!("cannot watch signals: {error}")))?;
-        let configuration = session.config_path()?;
+        session.watch_signals()?;
         let options = SwitchOptions {
             force: self.force,
             archive: self.archive,
             archive_timeout: self.archive_timeout,
         };
+        let configuration = session.config_path()?;
         session.for_servers(&self.servers.server_name, addressing::SWITCH_WAL, |server| {
             if switch_wal(server, configuration, options, &session.output) {
                 Ok(())

@@ -115,6 +115,15 @@ pub(super) fn compression_level(text: &str) -> Result<Level, String> {
     Level::parse(text).ok_or_else(|| format!("'{text}' is not a level: low, medium, high or a number"))
 }
 
+/// The choice whose word the command line gave (and has checked).
+pub(super) fn chosen<T: Copy>(
+    word: Option<&str>,
+    all: &[T],
+    keyword: impl Fn(T) -> &'static str,
+) -> Option<T> {
+    all.iter().copied().find(|choice| Some(keyword(*choice)) == word)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -3,6 +3,7 @@
 //! A command gets one [`Output`]. It is the [`Reporter`] of the domain, shows report structs through [`Render`], and
 //! remembers the exit code. What it writes has no passwords in it, whatever the format.
 
+pub mod backup;
 pub mod log_file;
 pub mod processes;
 mod progress;
@@ -84,6 +85,12 @@ impl Output {
             document: Mutex::new(Map::new()),
             code: AtomicU8::new(0),
         }
+    }
+
+    /// Another output in the same style, for a last line before the process ends.
+    #[must_use]
+    pub fn for_interruption(&self) -> Output {
+        Output::new(self.style)
     }
 
     /// Shows a report.

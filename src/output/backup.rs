@@ -1,0 +1,19 @@
+//! `backup` in JSON: the keys of `backup.info` among the members of the document. People have seen the lines.
+
+use serde_json::{Map, Value};
+
+use super::{Page, Render};
+use crate::catalog::BackupInfo;
+use crate::status::{Dates, backup_document};
+
+/// The backup that was taken.
+#[derive(Debug)]
+pub struct BackupResult<'a>(pub &'a BackupInfo);
+
+impl Render for BackupResult<'_> {
+    fn console(&self, _page: &mut Page) {}
+
+    fn json(&self, document: &mut Map<String, Value>) {
+        document.extend(backup_document(self.0, Dates::Ctime));
+    }
+}
