@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::durable::CATALOG_FILE_MODE;
-use crate::base::error::{PathContext, PathError};
+use crate::base::error::{PathContext, PathError, strerror};
 use crate::codec::encode::Encoder;
 use crate::codec::wal::copy;
 use crate::codec::{CodecError, Compression, Level, WalCodec};
@@ -241,6 +241,14 @@ fn check_name(name: &str) -> Result<(), GetWalError> {
     match WalKind::of(name) {
         Some(_) => Ok(()),
         None => Err(GetWalError::InvalidName(name.to_owned())),
+    }
+}
+
+/// An error of the operating system as Python writes it, which is part of Barman's line.
+fn python_text(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => format!("[Errno {code}] {}", strerror(error)),
+        None => error.to_string(),
     }
 }
 

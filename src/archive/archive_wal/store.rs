@@ -42,6 +42,7 @@ impl Run<'_> {
         let hooks = self.has_hooks();
         if hooks {
             for item in &items {
+                self.reporter.info(&format!("\t{}", item.name));
                 let subject = arrived(item);
                 if let Err(error) = self.hooks.before(HookEvent::Archive, &subject) {
                     return self.aborted(&error);
@@ -52,7 +53,7 @@ impl Run<'_> {
         let mut outcome = Outcome::default();
         let mut fatal = None;
         for (item, prepared) in items.into_iter().zip(prepared) {
-            if let Err(error) = self.settle(&item, prepared, &mut outcome) {
+            if let Err(error) = self.settle(&item, prepared, hooks, &mut outcome) {
                 self.fail(&item.name, &error);
                 outcome.failed.push((item, error.to_string()));
                 if error.concerns_all() {
@@ -100,26 +101,29 @@ impl Run<'_> {
         results.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// Does what was prepared for one file, up to the syncs that the group shares.
+    /// Does what was prepared for one file, up to the syncs that the group shares. Its name is shown unless that has been
+    /// done.
     fn settle(
         &mut self,
         item: &Item,
         prepared: Result<Prepared, FileError>,
+        announced: bool,
         outcome: &mut Outcome,
     ) -> Result<(), FileError> {
-        match prepared? {
+        let prepared = prepared?;
+        if !announced && !matches!(prepared, Prepared::Incomplete(_) | Prepared::Gone) {
+            self.reporter.info(&format!("\t{}", item.name));
+        }
+        match prepared {
             Prepared::New { staged, entry } => {
-                self.reporter.info(&format!("\t{}", item.name));
                 place(item, staged.as_ref().map(Staged::path))?;
                 outcome.stored.push((item.clone(), entry));
             }
             Prepared::Matching(entry) => {
-                self.reporter.info(&format!("\t{}", item.name));
                 durable::sync_file(&item.target)?;
                 outcome.matching.push((item.clone(), entry));
             }
             Prepared::Conflict(reason) => {
-                self.reporter.info(&format!("\t{}", item.name));
                 if let Some(reason) = reason {
                     log::warn!(target: "barman.wal_archiver", "{} cannot be compared: {reason}", item.name);
                 }

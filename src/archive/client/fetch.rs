@@ -85,7 +85,7 @@ pub(super) struct Fetch<'a> {
 
 impl Fetch<'_> {
     /// Fetches `name` into the existing file `target`: decompressed and checked.
-    pub(super) fn into_file(&self, name: &str, target: &Path) -> Result<(), Failure> {
+    pub(super) fn to_file(&self, name: &str, target: &Path) -> Result<(), Failure> {
         let mut running = self.start(name, None)?;
         let received = running.receive(target);
         running.end(received)?;

@@ -53,6 +53,8 @@ impl Remote {
             })?;
         let mut text = output.stderr;
         text.extend(output.stdout);
+        // Barman prints the text as one more line.
+        text.push(b'\n');
         Ok((text, exit_code(output.status)))
     }
 }

@@ -371,6 +371,6 @@ mod tests {
             "echo ready; echo \"$@\" | grep -q 'put-wal main --test' || exit 9; exit 255",
         );
         test.test = true;
-        assert_eq!(run(&test), (255, "ready\n".to_owned(), String::new()));
+        assert_eq!(run(&test), (255, "ready\n\n".to_owned(), String::new()));
     }
 }

@@ -119,7 +119,7 @@ impl WalRestore {
             let result = if self.parallel > 0 {
                 self.fetch_with_followers(&spool, temporary, console)
             } else {
-                self.fetch(self.partial).into_file(&self.wal_name, temporary)
+                self.fetch(self.partial).to_file(&self.wal_name, temporary)
             };
             match result {
                 Ok(()) => return self.put_in_place(temporary),
@@ -184,13 +184,13 @@ impl WalRestore {
     ) -> Result<(), Failure> {
         if let Err(error) = spool.prepare() {
             console.warning(format_args!("not fetching ahead: {error}"));
-            return self.fetch(self.partial).into_file(&self.wal_name, temporary);
+            return self.fetch(self.partial).to_file(&self.wal_name, temporary);
         }
         let names = self.fetch(false).peek(&self.wal_name, self.parallel)?;
         if names.first() != Some(&self.wal_name) {
             if self.partial {
                 // The listing does not know of incomplete segments.
-                return self.fetch(true).into_file(&self.wal_name, temporary);
+                return self.fetch(true).to_file(&self.wal_name, temporary);
             }
             return Err(Failure::NotAvailable(self.wal_name.clone()));
         }
@@ -205,7 +205,7 @@ impl WalRestore {
                 .into_iter()
                 .map(|name| scope.spawn(move || self.fetch_ahead(spool, name)))
                 .collect();
-            let wanted = self.fetch(self.partial).into_file(&self.wal_name, temporary);
+            let wanted = self.fetch(self.partial).to_file(&self.wal_name, temporary);
             for worker in workers {
                 match worker.join() {
                     Ok(Err(failure)) => log::debug!("not fetched ahead: {failure}"),
@@ -221,7 +221,7 @@ impl WalRestore {
         let temporary = spool.temporary(name);
         let fetched = create_new(&temporary)
             .map_err(|error| Failure::local(&temporary, &error))
-            .and_then(|()| self.fetch(false).into_file(name, &temporary))
+            .and_then(|()| self.fetch(false).to_file(name, &temporary))
             .and_then(|()| {
                 fs::rename(&temporary, spool.path(name)).map_err(|error| Failure::local(&temporary, &error))
             });
