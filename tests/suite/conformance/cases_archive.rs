@@ -169,7 +169,7 @@ pub fn cases() -> Vec<Case> {
         case("wal_archive::version", "--version").program("barman-wal-archive"),
         case("wal_archive::no_arguments", "").program("barman-wal-archive").usage(),
         case("wal_archive::directory", "localhost main {site}").program("barman-wal-archive"),
-        case("wal_archive::ssh_down", "--port 1 127.0.0.1 main {site}/barman.conf").program("barman-wal-archive"),
+        // Not here: a WAL file sent to an ssh that is down. Barman answers 2 or 3, as the broken pipe or the exit wins.
         case("wal_archive::test_ssh_down", "--test --port 1 127.0.0.1 main x").program("barman-wal-archive"),
         case("wal_archive::missing_file", "--port 1 127.0.0.1 main {site}/nosuch").program("barman-wal-archive").usage(),
         case("wal_restore::version", "--version").program("barman-wal-restore"),

@@ -23,7 +23,9 @@ pub fn cases() -> Vec<Case> {
         case("command_line::all_show_servers", "show-servers all"),
         case("command_line::cron_unknown_option", "cron --nosuch").usage(),
         case("config::no_home", "list-servers").prepare(|site| {
-            std::fs::write(site.manager.config_file(), "[barman]\nbarman_user = barman\n").unwrap();
+            let log = site.manager.directory.join("barman.log");
+            let text = format!("[barman]\nbarman_user = barman\nlog_file = {}\n", log.display());
+            std::fs::write(site.manager.config_file(), text).unwrap();
         }),
         case("config::missing_file", "list-servers").console().prepare(|site| {
             std::fs::remove_file(site.manager.config_file()).unwrap();
