@@ -131,7 +131,11 @@ impl Applier<'_> {
             self.deliver(&wal.directory, &wal.selection.partials)?;
         }
         let status = wal.directory.join("archive_status");
-        self.destination.create(&status)?;
+        if wal.mark_archived && !self.destination.is_local() {
+            self.destination.create_private(&status)?;
+        } else {
+            self.destination.create(&status)?;
+        }
         if wal.mark_archived {
             self.reporter.info("Generating archive status files");
             self.destination.touch(&status, &archived_marks(wal))?;

@@ -30,10 +30,8 @@ pub enum WalSource {
     InPlace,
     /// From a directory on its own host.
     Staged {
-        /// The directory.
+        /// The directory, removed when recovery ends.
         directory: PathBuf,
-        /// Whether the directory is removed when recovery ends.
-        remove: bool,
     },
     /// By the operator's own command.
     Custom(String),
@@ -43,6 +41,8 @@ pub enum WalSource {
         server: String,
         /// The user the command must run as.
         user: String,
+        /// Whether incomplete segments are delivered too (not to standbys).
+        partial: bool,
     },
     /// By `barman-wal-restore` from another host.
     WalRestore {
@@ -125,20 +125,27 @@ impl WalSource {
     fn lines(&self) -> Vec<String> {
         match self {
             WalSource::InPlace => Vec::new(),
-            WalSource::Staged { directory, remove } => {
+            WalSource::Staged { directory } => {
                 let directory = command_word(&directory.display().to_string());
-                let mut lines = vec![setting("restore_command", &format!("cp {directory}/%f %p"))];
-                if *remove {
-                    lines.push(setting("recovery_end_command", &format!("rm -fr {directory}")));
-                }
-                lines
+                vec![
+                    setting("restore_command", &format!("cp {directory}/%f %p")),
+                    setting("recovery_end_command", &format!("rm -fr {directory}")),
+                ]
             }
             WalSource::Custom(command) => vec![setting("restore_command", command)],
-            WalSource::GetWal { server, user } => vec![
+            WalSource::GetWal {
+                server,
+                user,
+                partial,
+            } => vec![
                 format!("# The 'barman get-wal' command must run as '{user}' user"),
                 setting(
                     "restore_command",
-                    &format!("barman get-wal -P {} %f > %p", command_word(server)),
+                    &format!(
+                        "barman get-wal {} {} %f > %p",
+                        if *partial { "-P" } else { "" },
+                        command_word(server)
+                    ),
                 ),
             ],
             WalSource::WalRestore {
@@ -257,7 +264,8 @@ pub fn edit(
         superseded: superseded(lines.unwrap_or_default()),
     };
     for name in names {
-        let appended = lines.filter(|_| modern && name == editor.edits.recovery_file);
+        let appended =
+            lines.filter(|lines| modern && !lines.is_empty() && name == editor.edits.recovery_file);
         editor.file(Path::new(&name), appended, DEEPEST_INCLUDE)?;
     }
     let mut edits = editor.edits;
@@ -369,7 +377,8 @@ impl Editor<'_> {
     }
 
     fn create(&mut self, path: &Path, lines: &[String]) {
-        for (path, content) in [(origin_of(path), Vec::new()), (path.to_path_buf(), block(lines))] {
+        let new = block(lines).split_off(1);
+        for (path, content) in [(origin_of(path), Vec::new()), (path.to_path_buf(), new)] {
             self.edits.files.push(Written {
                 path,
                 content,
@@ -396,7 +405,7 @@ impl Editor<'_> {
     }
 }
 
-/// The lines as appended to a file: Barman begins with a line break, whatever the file ends with.
+/// The lines as appended to a file that exists: Barman begins with a line break, whatever the file ends with.
 fn block(lines: &[String]) -> Vec<u8> {
     let mut block = String::from("\n");
     for line in lines {

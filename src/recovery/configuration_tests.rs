@@ -16,7 +16,6 @@ fn lines(version: u32, standby: bool, wal: WalSource, targets: Targets) -> Vec<S
 fn staged() -> WalSource {
     WalSource::Staged {
         directory: PathBuf::from("/d/barman_wal"),
-        remove: true,
     }
 }
 
@@ -29,7 +28,6 @@ fn lines_as_barman_writes_them() {
         timeline: Some(TargetTimeline::Latest),
         exclusive: true,
         action: Some(TargetAction::Pause),
-        zone_assumed: false,
     };
     assert_eq!(
         lines(150_018, false, staged(), targets.clone()),
@@ -79,6 +77,7 @@ fn commands_that_fetch_wal() {
     let get_wal = WalSource::GetWal {
         server: "main".to_owned(),
         user: "postgres".to_owned(),
+        partial: true,
     };
     assert_eq!(
         lines(150_018, false, get_wal, none.clone()),
@@ -115,10 +114,9 @@ fn commands_that_fetch_wal() {
 fn a_directory_with_blanks_survives_the_shell_and_postgresql() {
     let wal = WalSource::Staged {
         directory: PathBuf::from("/d d/it's 100%"),
-        remove: false,
     };
     assert_eq!(
-        lines(150_018, false, wal, Targets::default()),
+        lines(150_018, false, wal, Targets::default())[..1],
         [r"restore_command = 'cp ''/d d/it''\''''s 100%%''/%f %p'"]
     );
 }
@@ -229,7 +227,7 @@ fn another_file_is_created_and_an_old_server_gets_recovery_conf() {
     );
     let lines = ["a = 'b'".to_owned()];
     let edits = edit(&backup.0, 120_000, "foo.conf", Some(&lines), true).unwrap();
-    assert_eq!(written(&edits, "foo.conf"), "\na = 'b'\n");
+    assert_eq!(written(&edits, "foo.conf"), "a = 'b'\n");
     assert_eq!(written(&edits, "foo.conf.origin"), "");
     assert_eq!(written(&edits, "standby.signal"), "");
     let edits = edit(&backup.0, 110_000, "foo.conf", Some(&lines), true).unwrap();

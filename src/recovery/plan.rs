@@ -295,27 +295,34 @@ impl Circumstances<'_> {
         if self.request.get_wal {
             return None;
         }
-        let pitr = self.targets.is_pitr();
-        let directory = match (&self.options.staging_wal_directory, pitr) {
-            (_, false) => wal_directory.to_path_buf(),
-            (Some(directory), true) => self.data.join(directory),
-            (None, true) => self.data.join(STAGED_WAL),
-        };
+        let directory = self.staged_wal().unwrap_or_else(|| wal_directory.to_path_buf());
+        let mark_archived = directory == wal_directory;
         Some(WalDelivery {
             selection,
             directory,
-            mark_archived: !pitr,
+            mark_archived,
             partial: self.options.partial_wal,
         })
     }
 
+    /// Where WAL is staged for a `restore_command`; `None` when it goes into the WAL directory itself. That is so for
+    /// a standby too: it gets no `restore_command` (as with Barman), and staged WAL would never be read.
+    fn staged_wal(&self) -> Option<PathBuf> {
+        if !self.targets.is_pitr() {
+            return None;
+        }
+        match &self.options.staging_wal_directory {
+            Some(directory) => Some(self.data.join(directory)),
+            None if self.options.standby_mode => None,
+            None => Some(self.data.join(STAGED_WAL)),
+        }
+    }
+
     fn wal_source(&self, wal: Option<&WalDelivery>) -> WalSource {
         match wal {
-            Some(wal) if wal.mark_archived => WalSource::InPlace,
-            // A standby fetches its WAL from where it is told; what was staged is there for it as well.
+            Some(wal) if wal.mark_archived || self.options.standby_mode => WalSource::InPlace,
             Some(wal) => WalSource::Staged {
                 directory: wal.directory.clone(),
-                remove: !self.options.standby_mode,
             },
             None => self.fetching(),
         }
@@ -328,7 +335,11 @@ impl Circumstances<'_> {
         let server = self.config.name.clone();
         let user = self.user.to_owned();
         if self.options.remote_ssh_command.is_none() {
-            return WalSource::GetWal { server, user };
+            return WalSource::GetWal {
+                server,
+                user,
+                partial: !self.options.standby_mode,
+            };
         }
         WalSource::WalRestore {
             server,

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::archive::wal_codec;
+use crate::archive::{Announce, archive_wal, wal_codec};
 use crate::base::calendar;
 use crate::base::lock::{LockError, LockFile};
-use crate::base::report::Reporter;
+use crate::base::report::{Progress, Reporter, Total};
 use crate::catalog::{BackupId, Catalog};
 use crate::config::ServerConfig;
 use crate::hooks::{HookEvent, HookRunner};
@@ -52,7 +52,7 @@ pub fn restore(
     // As long as this is held, neither tool deletes the backup (gotcha B5).
     let _reading = hold(&catalog, &request.info.id)?;
     plan::check_directories(&request.source)?;
-    archive_waiting_wal(context);
+    archive_waiting_wal(context, reporter);
     let place = match &options.remote_ssh_command {
         Some(command) => Destination::connect(command)?,
         None => Destination::local(),
@@ -115,13 +115,13 @@ impl Run<'_> {
         let clock = Instant::now();
         let server = &self.context.config.name;
         self.announce(server, typed);
-        let targets = target::analyse(self.options, &self.request.source)?;
-        if targets.zone_assumed {
+        if target::assumes_zone(self.options) {
             self.reporter.warning(
                 "No time zone has been specified through '--target-time' command-line option. Barman assumed the \
                  same time zone from the Barman host.",
             );
         }
+        let targets = target::analyse(self.options, &self.request.source)?;
         let codec = wal_codec(self.context.config);
         let circumstances = Circumstances {
             config: self.context.config,
@@ -221,6 +221,35 @@ impl Run<'_> {
 
 /// Archives what has arrived and is waiting, so that it can be recovered too. A failure does not stop the restore: it
 /// uses what the archive has.
-fn archive_waiting_wal(context: Context<'_>) {
-    let _ = context;
+fn archive_waiting_wal(context: Context<'_>, reporter: &dyn Reporter) {
+    if !context.config.active {
+        return;
+    }
+    let hooks = HookRunner::of_server(context.config, context.configuration);
+    if let Err(error) = archive_wal(context.config, &hooks, Announce::WhenBusy, &Mild(reporter)) {
+        reporter.warning(&format!(
+            "WAL files that wait in the incoming directory could not be archived: {error}"
+        ));
+    }
+}
+
+/// A reporter for work beside the point: what goes wrong there is no failure of the restore.
+struct Mild<'a>(&'a dyn Reporter);
+
+impl Reporter for Mild<'_> {
+    fn info(&self, line: &str) {
+        self.0.info(line);
+    }
+    fn warning(&self, line: &str) {
+        self.0.warning(line);
+    }
+    fn error(&self, line: &str) {
+        self.0.warning(line);
+    }
+    fn debug(&self, line: &str) {
+        self.0.debug(line);
+    }
+    fn progress(&self, title: &str, total: Total) -> Box<dyn Progress> {
+        self.0.progress(title, total)
+    }
 }

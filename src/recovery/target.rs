@@ -37,8 +37,6 @@ pub struct Targets {
     pub exclusive: bool,
     /// What to do then.
     pub action: Option<TargetAction>,
-    /// The target time named no zone.
-    pub zone_assumed: bool,
 }
 
 /// A target that cannot be.
@@ -123,6 +121,13 @@ pub fn check_single(options: &RestoreOptions) -> Result<(), TargetError> {
     }
 }
 
+/// Whether the target time, if there is one, names no zone, so that the zone of this machine is taken.
+#[must_use]
+pub fn assumes_zone(options: &RestoreOptions) -> bool {
+    let parsed = options.target_time.as_deref().map(target_time::parse);
+    matches!(parsed, Some(Ok(time)) if time.zone_assumed)
+}
+
 /// Reads the targets and checks them against the backup.
 ///
 /// # Errors
@@ -140,7 +145,6 @@ pub fn analyse(options: &RestoreOptions, backup: &BackupSource) -> Result<Target
             text: text.clone(),
             source,
         })?;
-        targets.zone_assumed = parsed.zone_assumed;
         targets.target = Some(Target::Time(after_backup(parsed.time, backup)?));
     }
     if let Some(text) = &options.target_xid {

@@ -204,7 +204,13 @@ pub fn select(wanted: &Wanted<'_>, archived: &Archived) -> Result<Selection, Mis
     for (_, file) in archived.segments.iter().filter(|(name, _)| on_the_way(name)) {
         files.insert(file.name.clone(), file.clone());
     }
-    for (_, file) in archived.labels.iter().filter(|(name, _)| on_the_way(name)) {
+    // A label lies behind its segment (and is read by nobody: PostgreSQL has the one in the data directory).
+    let behind_end = |name: &SegmentName| wanted.stop == Stop::BackupEnd && wanted.number(*name) == last;
+    let labels = archived
+        .labels
+        .iter()
+        .filter(|(name, _)| on_the_way(name) && !behind_end(name));
+    for (_, file) in labels {
         files.insert(file.name.clone(), file.clone());
     }
     Ok(Selection {
