@@ -129,7 +129,8 @@ fn warn(document: &mut Map<String, Value>, report: &RestoreReport) {
     ];
     let shown: Vec<Value> = lines
         .into_iter()
-        .filter_map(|(shown, line)| shown.then(|| json!(line)))
+        .filter(|(shown, _)| *shown)
+        .map(|(_, line)| json!(line))
         .collect();
     if shown.is_empty() {
         return;
