@@ -2,6 +2,8 @@
 
 use super::failure::Failure;
 use super::session::Session;
+use crate::base::interrupt;
+use crate::cron::{self, Program};
 
 /// Do the maintenance that is due: archive WAL files, check backups, apply retention policies
 #[derive(Debug, clap::Args)]
@@ -12,7 +14,21 @@ pub(super) struct Cron {
 }
 
 impl Cron {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("cron"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        interrupt::watch().map_err(|error| Failure::exception(format!("cannot watch signals: {error}")))?;
+        let path = std::env::current_exe()
+            .map_err(|error| Failure::exception(format!("cannot find this program: {error}")))?;
+        let program = Program {
+            path,
+            name: session.program.to_owned(),
+            keep_descriptors: self.keep_descriptors,
+        };
+        let context = cron::Context {
+            main: &session.main,
+            configuration: session.config_path()?,
+            program: &program,
+        };
+        cron::run(context, &session.every_server()?, &session.output)
+            .map_err(|signal| Failure::error(signal.to_string()))
     }
 }

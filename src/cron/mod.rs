@@ -1,1 +1,217 @@
-//! Placeholder: replaced by the first commit of this layer.
+//! `cron`: the maintenance that is due, once a minute (behaviour reference §21).
+//!
+//! Archiving and the completion of backups are left to processes of their own, so that a slow server does not keep the
+//! others waiting; retention policies are enforced here. A lock for each server keeps two runs apart.
+
+mod child;
+
+use std::path::Path;
+
+use crate::base::error::PathContext;
+use crate::base::interrupt::{self, Interrupted};
+use crate::base::lock::{LockError, LockFile};
+use crate::base::process;
+use crate::base::report::Reporter;
+use crate::catalog::{self, BackupStatus, Catalog, CatalogError, locks};
+use crate::config::{MainConfig, ServerConfig};
+use crate::hooks::HookRunner;
+
+pub use child::Program;
+
+use nix::sys::signal::Signal;
+
+/// What a run works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// `[barman]`.
+    pub main: &'a MainConfig,
+    /// The main configuration file.
+    pub configuration: &'a Path,
+    /// How to start this program again.
+    pub program: &'a Program,
+}
+
+/// Why the maintenance of one server could not be done.
+#[derive(Debug, thiserror::Error)]
+enum CronError {
+    #[error(transparent)]
+    NotLocal(#[from] crate::config::NotLocal),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Path(#[from] crate::base::error::PathError),
+    #[error(transparent)]
+    Child(#[from] crate::base::process::SpawnError),
+}
+
+/// Does the maintenance of `servers`, in their order. What goes wrong with one is reported and keeps none of the others.
+///
+/// # Errors
+/// The run was asked to stop.
+pub fn run(
+    context: Context<'_>,
+    servers: &[&ServerConfig],
+    reporter: &dyn Reporter,
+) -> Result<(), Interrupted> {
+    report_queued_changes(context.main, reporter);
+    for server in servers {
+        interrupt::check()?;
+        if let Err(error) = maintain(context, server, reporter) {
+            log::error!(target: "barman.cron", "cron on server '{}' failed: {error}", server.name);
+            reporter.error(&format!(
+                "Unable to run cron on server '{}', please look in the barman log file for more details.\n\
+                 DETAILS: {error}",
+                server.name
+            ));
+        }
+    }
+    clean_locks(context.main);
+    Ok(())
+}
+
+/// Changes that `config-update` of Barman has queued are Barman's to apply: nothing of them is lost or half applied here.
+fn report_queued_changes(main: &MainConfig, reporter: &dyn Reporter) {
+    let _lock = match locks::config_update(&main.barman_lock_directory) {
+        Ok(lock) => lock,
+        Err(LockError::Busy { .. }) => {
+            reporter.warning("another process is updating barman configuration files");
+            return;
+        }
+        Err(error) => {
+            reporter.warning(&error.to_string());
+            return;
+        }
+    };
+    let queue = &main.config_changes_queue;
+    let queued = std::fs::read_to_string(queue).is_ok_and(|text| !matches!(text.trim(), "" | "[]"));
+    if queued {
+        reporter.warning(&format!(
+            "\"{}\" holds changes of the configuration that this version of barkeep does not apply. They are left \
+             alone; Barman's cron applies them",
+            queue.display()
+        ));
+    }
+}
+
+fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter) -> Result<(), CronError> {
+    let name = &server.name;
+    if !server.active {
+        reporter.info(&format!("Skipping inactive server '{name}'"));
+        return Ok(());
+    }
+    if !server.msg_list.is_empty() {
+        reporter.info(&format!("Skipping temporarily disabled server '{name}'"));
+        return Ok(());
+    }
+    let catalog = Catalog::of(server)?;
+    let _lock = match catalog.locks().cron() {
+        Ok(lock) => lock,
+        Err(LockError::Busy { .. }) => {
+            reporter.info(&format!(
+                "Another cron process is already running on server {name}. Skipping to the next server"
+            ));
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if server.is_passive() {
+        log::warn!(
+            target: "barman.cron",
+            "server {name} is passive, and this version of barkeep does not copy backups from another node: use \
+             Barman's cron for it"
+        );
+    } else {
+        start_archiving(context, server, &catalog, reporter)?;
+        keep_streaming(server, &catalog)?;
+    }
+    complete_oldest(context, server, &catalog, reporter)?;
+    let hooks = HookRunner::of_server(server, context.configuration);
+    catalog::enforcement::enforce(&catalog, server, &hooks, reporter)?;
+    Ok(())
+}
+
+fn start_archiving(
+    context: Context<'_>,
+    server: &ServerConfig,
+    catalog: &Catalog,
+    reporter: &dyn Reporter,
+) -> Result<(), CronError> {
+    let name = &server.name;
+    if is_held(&catalog.locks().path("archive-wal"))? {
+        reporter.info(&format!(
+            "Another archive-wal process is already running on server {name}. Skipping to the next server"
+        ));
+        return Ok(());
+    }
+    reporter.info(&format!("Starting WAL archiving for server {name}"));
+    context
+        .program
+        .start(context.configuration, &["archive-wal", name])?;
+    Ok(())
+}
+
+/// There is no `receive-wal` yet to be kept running. One that runs although streaming is off is asked to stop.
+fn keep_streaming(server: &ServerConfig, catalog: &Catalog) -> Result<(), CronError> {
+    let name = &server.name;
+    let lock = catalog.locks().path("receive-wal");
+    let receiver = LockFile::owner(&lock)?;
+    match (server.streaming_archiver, receiver) {
+        (true, None) => log::warn!(
+            target: "barman.cron",
+            "server {name} has streaming_archiver = on, and this version of barkeep has no receive-wal: run Barman's"
+        ),
+        (true, Some(pid)) => {
+            log::debug!(target: "barman.cron", "receive-wal of server {name} runs as process {pid}");
+        }
+        (false, None) => {}
+        (false, Some(pid)) => {
+            log::info!(target: "barman.cron", "stopping receive-wal of server {name} (process {pid}): streaming_archiver is off");
+            process::signal(pid, Signal::SIGINT).at("stop the owner of", &lock)?;
+        }
+    }
+    Ok(())
+}
+
+/// Has the oldest backup that waits for WAL checked.
+fn complete_oldest(
+    context: Context<'_>,
+    server: &ServerConfig,
+    catalog: &Catalog,
+    reporter: &dyn Reporter,
+) -> Result<(), CronError> {
+    let backups = catalog.backups()?;
+    let waiting = backups
+        .values()
+        .find(|info| info.status == BackupStatus::WaitingForWals);
+    let Some(info) = waiting else { return Ok(()) };
+    if is_held(&catalog.locks().backup_id_path(&info.id))? {
+        return Ok(());
+    }
+    reporter.info(&format!(
+        "Starting check-backup for backup {} of server {}",
+        info.id, server.name
+    ));
+    let arguments = ["check-backup", &server.name, info.id.as_str()];
+    context.program.start(context.configuration, &arguments)?;
+    Ok(())
+}
+
+fn is_held(lock: &Path) -> Result<bool, LockError> {
+    Ok(LockFile::owner(lock)?.is_some())
+}
+
+fn clean_locks(main: &MainConfig) {
+    if !main.lock_directory_cleanup {
+        return;
+    }
+    match locks::clean(&main.barman_lock_directory) {
+        Ok(cleaned) => {
+            for error in cleaned.failed {
+                log::warn!(target: "barman.cron", "{error}");
+            }
+        }
+        Err(error) => log::warn!(target: "barman.cron", "{error}"),
+    }
+}
