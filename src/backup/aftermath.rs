@@ -5,7 +5,6 @@ use crate::base::{duration, interrupt, size};
 use crate::catalog::BackupStatus;
 use crate::config::ReuseBackup;
 
-use super::completion::{Completion, check_backup};
 use super::error::BackupError;
 use super::purge;
 use super::run::Run;
@@ -104,10 +103,13 @@ impl Run<'_> {
     }
 
     fn check_completion(&mut self) {
-        match check_backup(&self.catalog, &self.info.id, self.reporter) {
-            Ok(Completion::Complete) => self.info.status = BackupStatus::Done,
-            Ok(Completion::Missing(_)) => self.info.status = BackupStatus::Failed,
-            Ok(_) => {}
+        match self.catalog.check_backup(&self.info.id) {
+            Ok(checked) => {
+                self.info.status = checked.after;
+                if let Some(reason) = checked.failure() {
+                    self.reporter.error(&reason);
+                }
+            }
             Err(error) => self.reporter.error(&error.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::base::error::PathError;
 use crate::base::interrupt::Interrupted;
-use crate::catalog::CatalogError;
+use crate::catalog::{CatalogError, WalRemovalError};
 use crate::copy::CopyError;
 use crate::hooks::HookError;
 use crate::postgres::client::PgError;
@@ -27,6 +27,8 @@ pub(super) enum BackupError {
     Copy(#[from] CopyError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Purge(#[from] WalRemovalError),
     #[error(transparent)]
     Path(#[from] PathError),
     #[error("cannot start a thread: {0}")]

@@ -9,10 +9,9 @@
 //! instruction leaves a catalog that barkeep and Barman read, with a backup that is at most `STARTED`. PostgreSQL ends
 //! the backup by itself when the connection drops.
 //!
-//! [`check_backup`] makes the last step, here and from cron.
+//! [`Catalog::check_backup`] makes the last step, here and from cron.
 
 mod aftermath;
-mod completion;
 mod error;
 mod held;
 mod manifest;
@@ -38,7 +37,6 @@ use crate::hooks::HookRunner;
 use crate::postgres::client::{PgError, Session};
 use crate::postgres::facts::Facts;
 
-pub use completion::{Completion, CompletionError, check_backup};
 pub use options::BackupOptions;
 pub use switch::{SwitchOptions, switch_wal};
 

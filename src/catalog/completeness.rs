@@ -45,6 +45,19 @@ pub struct CheckedBackup {
     pub before: BackupStatus,
     /// The status now.
     pub after: BackupStatus,
+    /// Why it is `FAILED` now.
+    pub error: Option<String>,
+}
+
+impl CheckedBackup {
+    /// What to tell the operator about a backup that turned out to have failed. The words are Barman's.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let reason = self.error.as_deref()?;
+        Some(format!(
+            "This backup has been marked as FAILED due to the following reason: {reason}"
+        ))
+    }
 }
 
 impl Catalog {
@@ -67,7 +80,14 @@ impl Catalog {
             BackupStatus::Failed => return Err(CheckBackupError::Failed),
             BackupStatus::Empty => return Err(CheckBackupError::Empty(id.clone())),
             BackupStatus::Started | BackupStatus::Syncing => {}
-            BackupStatus::WaitingForWals | BackupStatus::Done => self.judge(&mut info)?,
+            BackupStatus::WaitingForWals | BackupStatus::Done => {
+                let mut judged = info.clone();
+                self.judge(&mut judged)?;
+                if judged.status == BackupStatus::Failed {
+                    judged = self.judge_undisturbed(info)?;
+                }
+                info = judged;
+            }
         }
         if info.status != before {
             self.save(&info)?;
@@ -86,7 +106,37 @@ impl Catalog {
         Ok(CheckedBackup {
             before,
             after: info.status,
+            error: info.error.filter(|_| info.status == BackupStatus::Failed),
         })
+    }
+
+    /// A segment can be missing for a moment only, while it is being archived together with later ones. Failure is for
+    /// good, so that a second look is taken while nobody archives; what has not been archived yet is not missing.
+    fn judge_undisturbed(&self, mut info: BackupInfo) -> Result<BackupInfo, CatalogError> {
+        let waiting = BackupInfo {
+            status: BackupStatus::WaitingForWals,
+            ..info.clone()
+        };
+        let _lock = match self.locks().archive_wal() {
+            Ok(lock) => lock,
+            Err(LockError::Busy { .. }) => return Ok(waiting),
+            Err(error) => return Err(error.into()),
+        };
+        self.judge(&mut info)?;
+        let arrived = |segment: SegmentName| {
+            let name = segment.to_string();
+            let layout = self.layout();
+            [&layout.incoming, &layout.streaming]
+                .iter()
+                .any(|directory| directory.join(&name).is_file())
+        };
+        let on_its_way = info
+            .required_segments()
+            .find(|segment| !self.has_segment(*segment));
+        if info.status == BackupStatus::Failed && on_its_way.is_some_and(arrived) {
+            return Ok(waiting);
+        }
+        Ok(info)
     }
 
     fn judge(&self, info: &mut BackupInfo) -> Result<(), CatalogError> {
@@ -146,5 +196,92 @@ impl Catalog {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::catalog::Layout;
+    use crate::codec::{CustomMagic, Detector};
+
+    struct Sandbox {
+        home: PathBuf,
+        catalog: Catalog,
+    }
+
+    impl Sandbox {
+        fn new(name: &str) -> Sandbox {
+            let home =
+                std::env::temp_dir().join(format!("barkeep-completeness-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&home).unwrap();
+            let catalog = Catalog::at(Layout::under(&home, "main"), Detector::new(CustomMagic::Unused));
+            catalog.create_directories().unwrap();
+            Sandbox { home, catalog }
+        }
+
+        fn archive(&self, segment: &str) {
+            let path = self.catalog.layout().wal_path(segment).unwrap();
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"").unwrap();
+        }
+
+        /// A backup that needs segments 3 to 5 of timeline 1.
+        fn backup(&self) -> BackupId {
+            let mut info = BackupInfo::empty(BackupId::parse("20260101T000000").unwrap());
+            info.begin_wal = SegmentName::parse("000000010000000000000003");
+            info.end_wal = SegmentName::parse("000000010000000000000005");
+            info.status = BackupStatus::WaitingForWals;
+            self.catalog.save(&info).unwrap();
+            info.id
+        }
+
+        fn check(&self, id: &BackupId) -> BackupStatus {
+            self.catalog.check_backup(id).unwrap().after
+        }
+    }
+
+    impl Drop for Sandbox {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.home);
+        }
+    }
+
+    #[test]
+    fn what_is_being_archived_is_not_missing() {
+        let sandbox = Sandbox::new("archiving");
+        let id = sandbox.backup();
+        sandbox.archive("000000010000000000000004");
+        let archiving = sandbox.catalog.locks().archive_wal().unwrap();
+        assert_eq!(sandbox.check(&id), BackupStatus::WaitingForWals);
+        drop(archiving);
+        let arrived = sandbox.catalog.layout().incoming.join("000000010000000000000003");
+        std::fs::write(&arrived, b"").unwrap();
+        assert_eq!(sandbox.check(&id), BackupStatus::WaitingForWals);
+        std::fs::remove_file(arrived).unwrap();
+        let checked = sandbox.catalog.check_backup(&id).unwrap();
+        assert_eq!(checked.after, BackupStatus::Failed);
+        assert!(
+            checked
+                .failure()
+                .unwrap()
+                .ends_with("The first missing WAL file is 000000010000000000000003")
+        );
+    }
+
+    #[test]
+    fn another_timeline_says_nothing() {
+        let sandbox = Sandbox::new("timeline");
+        let id = sandbox.backup();
+        for segment in ["3", "4", "5"] {
+            sandbox.archive(&format!("00000001000000000000000{segment}"));
+        }
+        assert_eq!(sandbox.check(&id), BackupStatus::Done);
+        std::fs::remove_dir_all(sandbox.catalog.layout().wals.join("0000000100000000")).unwrap();
+        sandbox.archive("000000020000000000000009");
+        assert_eq!(sandbox.check(&id), BackupStatus::WaitingForWals);
     }
 }

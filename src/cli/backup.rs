@@ -1,6 +1,6 @@
 //! `barman backup`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::addressing;
 use super::arguments::{CopyOptions, ServersArgument, either};
@@ -8,6 +8,8 @@ use super::failure::Failure;
 use super::session::Session;
 use super::value;
 use crate::backup::{BackupOptions, backup};
+use crate::base::interrupt;
+use crate::check::{CheckOptions, CheckResult, Intrusion, Unheard, check};
 use crate::config::{ReuseBackup, ServerConfig};
 use crate::output::backup::BackupResult;
 
@@ -64,8 +66,11 @@ impl Backup {
         session.watch_signals()?;
         let configuration = session.config_path()?;
         let options = self.options();
+        let check = |server: &ServerConfig| passes(server, configuration);
         session.for_servers(&self.servers.server_name, addressing::BACKUP, |server| {
-            let outcome = backup(server, configuration, &options, &ready, &session.output);
+            // What was asked to stop does not go on with the next server.
+            interrupt::check().map_err(|signal| Failure::error(signal.to_string()))?;
+            let outcome = backup(server, configuration, &options, &check, &session.output);
             if let Some(info) = &outcome.info {
                 session.output.show(&BackupResult(info));
             }
@@ -102,8 +107,20 @@ impl Backup {
     }
 }
 
-/// Whether the checks that a backup depends on pass.
-fn ready(server: &ServerConfig) -> bool {
-    let _ = server;
-    true
+/// Whether nothing of what `barman check` looks at keeps a backup from beginning.
+fn passes(server: &ServerConfig, configuration: &Path) -> bool {
+    let options = CheckOptions::new(server, None, Intrusion::Operator, configuration.to_path_buf());
+    match check(server, &options, &Unheard) {
+        Ok(report) => match report.obstacle() {
+            None => true,
+            Some(CheckResult { name, hint, .. }) => {
+                log::error!(target: "barman.server", "Check '{name}' failed for server '{}': {hint}", server.name);
+                false
+            }
+        },
+        Err(error) => {
+            log::error!(target: "barman.server", "server '{}' could not be checked: {error}", server.name);
+            false
+        }
+    }
 }

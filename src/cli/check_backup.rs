@@ -4,8 +4,8 @@ use super::addressing;
 use super::arguments::BackupArgument;
 use super::failure::Failure;
 use super::session::Session;
-use crate::backup::{self, CompletionError};
 use crate::base::report::Reporter;
+use crate::catalog::CheckBackupError;
 
 /// Check that the WAL files a backup needs are archived, and set its status accordingly
 #[derive(Debug, clap::Args)]
@@ -19,13 +19,12 @@ impl CheckBackup {
         let Some(found) = session.backup(&self.backup, addressing::CHECK_BACKUP)? else {
             return Ok(());
         };
-        match backup::check_backup(&found.catalog, &found.id, &session.output) {
-            // What is wrong with the backup has been reported.
-            Ok(_) => Ok(()),
-            Err(CompletionError::Busy { id, server }) => {
-                session.output.info(&format!(
-                    "Another process is holding the lock for backup {id} of server {server}."
-                ));
+        match found.catalog.check_backup(&found.id) {
+            Ok(checked) => checked
+                .failure()
+                .map_or(Ok(()), |reason| Err(Failure::error(reason))),
+            Err(busy @ CheckBackupError::Busy { .. }) => {
+                session.output.info(&busy.to_string());
                 Ok(())
             }
             Err(error) => Err(Failure::error(error.to_string())),

@@ -2,7 +2,6 @@
 
 use super::failure::Failure;
 use super::session::Session;
-use crate::base::interrupt;
 use crate::cron::{self, Program};
 
 /// Do the maintenance that is due: archive WAL files, check backups, apply retention policies
@@ -15,7 +14,7 @@ pub(super) struct Cron {
 
 impl Cron {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        interrupt::watch().map_err(|error| Failure::exception(format!("cannot watch signals: {error}")))?;
+        session.watch_signals()?;
         let path = std::env::current_exe()
             .map_err(|error| Failure::exception(format!("cannot find this program: {error}")))?;
         let program = Program {
