@@ -83,14 +83,17 @@ impl Session {
         rule: Rule,
         mut work: impl FnMut(&ServerConfig) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        for (name, server) in self.named(names)? {
+        let mut named = self.named(names)?;
+        // Servers that are skipped are named first, as Barman does.
+        named.retain(|(_, server)| server.is_none_or(|server| !self.skips(server, rule)));
+        for (name, server) in named {
             // What was asked to stop does not go on with the next server.
             interrupt::check()?;
             let Some(server) = server else {
                 self.output.error(&unknown(&name));
                 continue;
             };
-            if !self.admits(server, rule) {
+            if self.refuses(server, rule) {
                 continue;
             }
             if let Err(failure) = work(server) {
@@ -111,7 +114,7 @@ impl Session {
             .get(name)
             .ok_or_else(|| Failure::error(unknown(name)))?;
         server.announce(&self.output);
-        Ok(self.admits(server, rule).then_some(server))
+        Ok((!self.skips(server, rule) && !self.refuses(server, rule)).then_some(server))
     }
 
     /// The one backup named; `None` when its server is skipped or refused, which has been said then.
@@ -173,43 +176,46 @@ impl Session {
         Err(Failure::reported())
     }
 
-    /// Whether a command with this rule works on the server; says why not.
-    fn admits(&self, server: &ServerConfig, rule: Rule) -> bool {
+    /// Whether a command with this rule leaves the server out; says so.
+    fn skips(&self, server: &ServerConfig, rule: Rule) -> bool {
+        let states = [
+            (!server.active, rule.inactive, "inactive"),
+            (!server.msg_list.is_empty(), rule.disabled, "temporarily disabled"),
+            (server.is_passive(), rule.passive, "passive"),
+        ];
+        let state = states
+            .iter()
+            .find(|(holds, treatment, _)| *holds && *treatment == Skip);
+        if let Some((_, _, state)) = state {
+            self.output
+                .info(&format!("Skipping {state} server '{}'", server.name));
+        }
+        state.is_some()
+    }
+
+    /// Whether a command with this rule refuses the server; says why.
+    fn refuses(&self, server: &ServerConfig, rule: Rule) -> bool {
         let name = &server.name;
         let states = [
-            (
-                !server.active,
-                rule.inactive,
-                "inactive",
-                format!("Inactive server: {name}"),
-            ),
+            (!server.active, rule.inactive, format!("Inactive server: {name}")),
             (
                 !server.msg_list.is_empty(),
                 rule.disabled,
-                "temporarily disabled",
                 server.msg_list.first().cloned().unwrap_or_default(),
             ),
             (
                 server.is_passive(),
                 rule.passive,
-                "passive",
                 format!("Passive server: {name}"),
             ),
         ];
-        for (holds, treatment, state, reason) in states {
-            match treatment {
-                Skip if holds => {
-                    self.output.info(&format!("Skipping {state} server '{name}'"));
-                    return false;
-                }
-                Refuse if holds => {
-                    self.output.error(&reason);
-                    return false;
-                }
-                _ => {}
-            }
+        let state = states
+            .into_iter()
+            .find(|(holds, treatment, _)| *holds && *treatment == Refuse);
+        if let Some((_, _, reason)) = &state {
+            self.output.error(reason);
         }
-        true
+        state.is_some()
     }
 }
 

@@ -8,7 +8,6 @@ use super::failure::Failure;
 use super::session::Session;
 use super::value;
 use crate::backup::{BackupOptions, backup};
-use crate::base::interrupt;
 use crate::check::{CheckOptions, CheckResult, Intrusion, Unheard, check};
 use crate::config::{ReuseBackup, ServerConfig};
 use crate::output::backup::BackupResult;
@@ -68,8 +67,6 @@ impl Backup {
         let options = self.options();
         let check = |server: &ServerConfig| passes(server, configuration);
         session.for_servers(&self.servers.server_name, addressing::BACKUP, |server| {
-            // What was asked to stop does not go on with the next server.
-            interrupt::check().map_err(|signal| Failure::error(signal.to_string()))?;
             let outcome = backup(server, configuration, &options, &check, &session.output);
             if let Some(info) = &outcome.info {
                 session.output.show(&BackupResult(info));

@@ -1,9 +1,13 @@
 //! `barman check`.
 
+use super::addressing;
 use super::arguments::ServersArgument;
 use super::failure::Failure;
 use super::session::Session;
 use super::value;
+use crate::check::{self, CheckError, CheckOptions, CheckReport, Intrusion};
+use crate::config::ServerConfig;
+use crate::output::check::{CheckDocument, LiveChecks, Nagios};
 
 /// Check that servers are ready to be backed up
 #[derive(Debug, clap::Args)]
@@ -19,7 +23,43 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("check"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        session.watch_signals()?;
+        let mut reports = Vec::new();
+        let done = session.for_servers(&self.servers.server_name, addressing::CHECK, |server| {
+            let report = self.check(session, server)?;
+            session.output.show(&CheckDocument(&report));
+            if report.active && report.has_issues() && !self.nagios {
+                session.output.fail_with(1);
+            }
+            reports.push(report);
+            Ok(())
+        });
+        if !self.nagios {
+            return done;
+        }
+        let answer = Nagios {
+            reports: &reports,
+            misconfigured: done.is_err() || session.output.code() != 0,
+        };
+        session.output.show(&answer);
+        session.output.fail_with(answer.code());
+        Ok(())
+    }
+
+    fn check(&self, session: &Session, server: &ServerConfig) -> Result<CheckReport, Failure> {
+        // Monitoring asks every few minutes and must not change anything.
+        let intrusion = if self.nagios {
+            Intrusion::Monitoring
+        } else {
+            Intrusion::Operator
+        };
+        let configuration = session.config_path()?.to_path_buf();
+        let options = CheckOptions::new(server, self.check_timeout, intrusion, configuration);
+        let live = LiveChecks::of(&session.output, server);
+        check::check(server, &options, &live).map_err(|error| match error {
+            CheckError::Interrupted(interrupted) => interrupted.into(),
+            other => Failure::exception(other.to_string()),
+        })
     }
 }

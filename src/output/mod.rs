@@ -4,6 +4,7 @@
 //! remembers the exit code. What it writes has no passwords in it, whatever the format.
 
 pub mod backup;
+pub mod check;
 pub mod log_file;
 pub mod processes;
 mod progress;
