@@ -175,16 +175,15 @@ pub fn wal_rule(
         }
         protected_ranges.extend(older.begin_wal.zip(older.end_wal));
     }
-    let next = next(backups, &info.id);
     // Without a next one the WAL from the backup's own begin stays. A backup that does not say where its WAL begins: nobody
     // can tell what it needs.
-    let cutoff = next.unwrap_or(info).begin_wal?;
-    let next_timeline = next.and_then(|next| next.timeline);
+    let reference = next(backups, &info.id).unwrap_or(info);
+    let cutoff = reference.begin_wal?;
     let protected_timelines = backups
         .values()
         .filter(|other| other.id != info.id && other.status != BackupStatus::Failed)
         .filter_map(|other| other.timeline)
-        .filter(|timeline| Some(*timeline) != next_timeline)
+        .filter(|timeline| Some(*timeline) != reference.timeline)
         .collect();
     Some(WalRule {
         cutoff,

@@ -23,6 +23,10 @@ pub fn same_files_remain() {
         // Most deletions that matter are those of the oldest backup.
         let index = if random.one_in(2) { 0 } else { index };
         let id = server.backups[index].id;
+        // Barman removes all WAL (differences.md, "a backup that never began").
+        if server.backups[index].status == "EMPTY" && next_complete(server, index).is_none() {
+            continue;
+        }
         let printed = home.barman(&home.config(), &["delete", &server.name, id]);
         let outcome = delete(&copy, server, id);
         compare(
@@ -38,7 +42,7 @@ pub fn same_files_remain() {
 
 /// The retention policies of all servers.
 pub fn same_backups_survive_retention() {
-    let home = Home::generate(&mut Random::seeded(), 60);
+    let home = Home::generate(&mut Random::seeded(), 90);
     let copy = copy_of(&home.path(), &home.scratch.join("ours"));
     let printed = home.barman(&home.config(), &["cron"]);
     let mut differences = Vec::new();
@@ -57,6 +61,14 @@ pub fn same_backups_survive_retention() {
         {
             continue;
         }
+        // Barman's cron also sets the status of these, at some time.
+        if server
+            .backups
+            .iter()
+            .any(|backup| backup.status == "WAITING_FOR_WALS")
+        {
+            continue;
+        }
         let config = config(server);
         let hooks = HookRunner::of_server(&config, Path::new("/nowhere"));
         enforcement::enforce(&catalog(&copy, server), &config, &hooks, &Quiet).unwrap();
@@ -67,6 +79,14 @@ pub fn same_backups_survive_retention() {
         compare(&home.path(), &copy, server, &mut differences, &theirs.join("\n"));
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// The next complete backup.
+fn next_complete(server: &Server, index: usize) -> Option<&'static str> {
+    let mut newer = server.backups[index + 1..].iter();
+    newer
+        .find(|backup| matches!(backup.status, "DONE" | "WAITING_FOR_WALS"))
+        .map(|backup| backup.id)
 }
 
 fn config(server: &Server) -> ServerConfig {
