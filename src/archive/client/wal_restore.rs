@@ -21,8 +21,10 @@ const FAILURE: i32 = 2;
 const BAD_DESTINATION: i32 = 3;
 /// The exit code that stops PostgreSQL instead of ending its recovery: see [`recovering`].
 const STOP_RECOVERY: i32 = 255;
-/// How often a fetch is tried again, after 1, 2, 4 … seconds, before a recovery is stopped.
+/// How often a fetch is tried again before a recovery is stopped.
 const RETRIES: u32 = 4;
+/// The pause before the first of them; each one doubles it.
+const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
 
 /// How the file travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,7 +130,7 @@ impl WalRestore {
                 }
                 Err(failure) => {
                     console.warning(format_args!("{failure}; trying again"));
-                    std::thread::sleep(Duration::from_secs(1 << attempt));
+                    std::thread::sleep(PAUSE * (1 << attempt));
                     attempt += 1;
                 }
             }

@@ -116,6 +116,15 @@ fn a_broken_connection_does_not_end_a_recovery() {
     sandbox.write("pg/recovery.signal", b"");
     let missing = program(&sandbox, HOST);
     assert_eq!(run(&missing).0, 1, "known to be missing: the recovery may end");
+    let lost = program(&sandbox, "echo >> ROOT/attempts; exit 255");
+    assert_eq!(run(&lost).0, 255, "not known: PostgreSQL must stop");
+    let attempts = fs::read_to_string(sandbox.root.join("attempts")).unwrap();
+    assert_eq!(attempts.lines().count(), 5);
+    let broken = program(&sandbox, "echo 'EXCEPTION: no space' >&2; exit 1");
+    assert_eq!(run(&broken).0, 255, "a Barman host in trouble is no missing file");
+    let damaged = program(&sandbox, HOST);
+    sandbox.write(&format!("served/{NAME}"), &segment(NAME, 1)[..70_000]);
+    assert_eq!(run(&damaged).0, 255, "neither is a damaged file");
     let silent = program(&sandbox, "exit 1");
     assert_eq!(run(&silent).0, 1, "Barman's word for missing");
 }
