@@ -3,6 +3,11 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::interrupt;
+
+/// How often a wait looks whether the work is asked to stop.
+const TICK: Duration = Duration::from_millis(100);
+
 /// A leaky bucket: callers sleep until the bytes they are about to move fit into the rate.
 #[derive(Debug)]
 pub struct Bandwidth {
@@ -22,7 +27,7 @@ impl Bandwidth {
         }
     }
 
-    /// Waits until `bytes` more may be moved.
+    /// Waits until `bytes` more may be moved, or the work is asked to stop: with a low limit that wait may be long.
     #[allow(clippy::cast_precision_loss)] // sizes of one buffer
     pub fn consume(&self, bytes: usize) {
         let Some(rate) = self.bytes_per_second else { return };
@@ -37,6 +42,12 @@ impl Bandwidth {
             *next_free = start + cost;
             start - now
         };
-        std::thread::sleep(wait);
+        let deadline = Instant::now() + wait;
+        while let Some(left) = deadline
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero() && interrupt::check().is_ok())
+        {
+            std::thread::sleep(left.min(TICK));
+        }
     }
 }

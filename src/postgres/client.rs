@@ -137,7 +137,11 @@ impl Session {
             match self.connection.next_result() {
                 None => break,
                 Some(Ok(answer)) => rows = answer,
-                Some(Err(error)) => failure = Some(self.failure(error)),
+                // When the connection ends, the server's own words come first.
+                Some(Err(error)) => {
+                    let error = self.failure(error);
+                    failure.get_or_insert(error);
+                }
             }
         }
         failure.map_or(Ok(rows), Err)
