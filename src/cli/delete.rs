@@ -1,8 +1,12 @@
 //! `barman delete`.
 
+use super::addressing;
 use super::arguments::BackupArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::base::report::Reporter;
+use crate::catalog::{Deletion, DeletionError};
+use crate::hooks::HookRunner;
 
 /// Delete a backup, and the WAL files that nothing needs then
 #[derive(Debug, clap::Args)]
@@ -12,7 +16,23 @@ pub(super) struct Delete {
 }
 
 impl Delete {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("delete"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        session.watch_signals()?;
+        let Some(found) = session.backup(&self.backup, addressing::DELETE)? else {
+            return Ok(());
+        };
+        let hooks = HookRunner::of_server(found.server, session.config_path()?);
+        let deletion = Deletion::by_operator(&found.catalog, found.server, &hooks, &session.output);
+        let Err(error) = deletion.run(&found.id) else {
+            return Ok(());
+        };
+        match &error {
+            DeletionError::Refused(refusal) => session.output.warning(&refusal.to_string()),
+            other => session.output.error(&other.to_string()),
+        }
+        Err(Failure::error(format!(
+            "Cannot delete backup ({} {})",
+            found.server.name, found.id
+        )))
     }
 }

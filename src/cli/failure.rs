@@ -3,7 +3,7 @@
 use crate::base::error::PathError;
 use crate::base::interrupt::Interrupted;
 use crate::base::lock::LockError;
-use crate::catalog::{CatalogError, ResolveError};
+use crate::catalog::{CatalogError, KeepError, ResolveError};
 use crate::config::NotLocal;
 use crate::output::Output;
 use crate::postgres::client::PgError;
@@ -117,6 +117,12 @@ impl From<Interrupted> for Failure {
 
 impl From<CatalogError> for Failure {
     fn from(error: CatalogError) -> Failure {
+        Failure::error(error.to_string())
+    }
+}
+
+impl From<KeepError> for Failure {
+    fn from(error: KeepError) -> Failure {
         Failure::error(error.to_string())
     }
 }

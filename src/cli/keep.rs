@@ -1,8 +1,11 @@
 //! `barman keep`.
 
+use super::addressing;
 use super::arguments::BackupArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::catalog::KeepTarget;
+use crate::output::keep::KeepStatus;
 
 /// Keep a backup from being deleted, whatever the retention policy says
 #[derive(Debug, clap::Args)]
@@ -21,7 +24,26 @@ pub(super) struct Keep {
 }
 
 impl Keep {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("keep"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        if !self.status && !self.release && self.target.is_none() {
+            return Err(Failure::error(
+                "one of the arguments -r/--release -s/--status --target is required",
+            ));
+        }
+        let Some(found) = session.backup(&self.backup, addressing::KEEP)? else {
+            return Ok(());
+        };
+        let (catalog, id) = (&found.catalog, &found.id);
+        if self.status {
+            session.output.show(&KeepStatus {
+                server: &found.server.name,
+                target: catalog.keep_status(id)?,
+            });
+        } else if self.release {
+            catalog.release(id)?;
+        } else if let Some(target) = self.target.as_deref().and_then(KeepTarget::parse) {
+            catalog.keep(id, target)?;
+        }
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod backup;
 pub mod check;
+pub mod keep;
 pub mod log_file;
 pub mod processes;
 mod progress;
@@ -13,6 +14,7 @@ mod restore;
 mod screen;
 pub mod servers;
 mod status;
+pub mod wal_archive_check;
 
 use std::fs::File;
 use std::io;
