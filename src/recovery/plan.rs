@@ -222,8 +222,8 @@ impl Circumstances<'_> {
             timelines.target,
         )
         .map_err(|reason| self.unreachable(timelines, reason))?;
+        // Later WAL can still arrive at a server that fetches it; what was written during the backup cannot come twice.
         let stop = if self.request.get_wal {
-            // Later WAL can still arrive; what was written during the backup cannot come twice.
             Stop::BackupEnd
         } else {
             self.stop()
@@ -245,6 +245,9 @@ impl Circumstances<'_> {
                 timelines.newest, timelines.target
             ));
         }
+        if self.request.get_wal {
+            notes.extend(self.hole_ahead(&wanted, archived));
+        }
         match wal_selection::select(&wanted, archived) {
             Ok(selection) => {
                 notes.extend(selection.notes.clone());
@@ -255,6 +258,18 @@ impl Circumstances<'_> {
                 Ok((Selection::default(), false))
             }
             Err(missing) => Err(RestoreError::Missing { missing }),
+        }
+    }
+
+    /// A hole that a server which fetches its WAL itself will run into: it would take it for the end of the WAL.
+    fn hole_ahead(&self, wanted: &Wanted<'_>, archived: &Archived) -> Option<String> {
+        let wanted = Wanted {
+            stop: self.stop(),
+            ..wanted.clone()
+        };
+        match wal_selection::select(&wanted, archived) {
+            Err(missing @ Missing::BeforeTarget { .. }) => Some(format!("{missing}.")),
+            _ => None,
         }
     }
 

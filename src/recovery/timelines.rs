@@ -98,7 +98,7 @@ impl Path {
         let position = ancestors
             .iter()
             .position(|ancestor| ancestor.parent == from)
-            .ok_or(PathError::NotADescendant { backup: from, target })?;
+            .ok_or(unrelated)?;
         let on_the_way = ancestors.get(position..).unwrap_or_default();
         for (index, ancestor) in on_the_way.iter().enumerate() {
             if index == 0 && ancestor.switchpoint < end {
@@ -203,6 +203,7 @@ mod tests {
     fn what_postgresql_would_refuse() {
         let new = |from, end, target| Path::new(&histories(), from, Lsn(0), Lsn(end), target);
         assert_eq!(new(1, 0, 9), Err(PathError::NoHistory(9)));
+        assert!(matches!(new(2, 0, 1), Err(PathError::NotADescendant { .. })));
         assert_eq!(
             new(2, 0, 4),
             Err(PathError::NotADescendant { backup: 2, target: 4 })

@@ -140,7 +140,7 @@ pub enum Missing {
         certain: Lsn,
     },
     /// The target position has not been archived yet.
-    #[error("the recovery target {target} lies behind the end of the archived WAL, {reachable}")]
+    #[error("The recovery target {target} lies behind the end of the archived WAL, {reachable}")]
     TargetBehindEnd {
         /// The target.
         target: Lsn,
@@ -174,7 +174,8 @@ impl Missing {
             }
             Missing::BeforeTarget { certain, .. } => format!(
                 "Bring them into the archive, or restore a later backup, or recover what can be reached with \
-                 --target-lsn {certain}, or with --target-immediate just the backup"
+                 --target-lsn {certain}, or just the backup with --target-immediate; with --get-wal PostgreSQL goes as \
+                 far as it can"
             ),
             Missing::TargetBehindEnd { reachable, .. } => format!(
                 "Wait until it is archived (barman switch-wal --force --archive), or give a target before {reachable}"
