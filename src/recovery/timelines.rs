@@ -91,6 +91,10 @@ impl Path {
         if target == from {
             return Ok(Path(path));
         }
+        let unrelated = PathError::NotADescendant { backup: from, target };
+        if target < from {
+            return Err(unrelated);
+        }
         let ancestors = &histories
             .get(&target)
             .ok_or(PathError::NoHistory(target))?
