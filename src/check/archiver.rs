@@ -10,14 +10,14 @@ use crate::base::error::{PathContext, PathError};
 use super::context::Context;
 use super::{Cancelled, Sink};
 
-pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if context.has_postgres() && context.server.archiver {
         archive_command(context, sink)?;
     }
     errors(context, sink)
 }
 
-fn archive_command(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn archive_command(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let Some(facts) = context.facts() else {
         return Ok(());
     };
@@ -51,7 +51,7 @@ fn archive_command(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> 
 }
 
 /// What lies in the errors directory, by the reason that ends the names.
-fn errors(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn errors(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let mut counts = [("duplicates", 0_usize), ("unknown", 0), ("unknown failure", 0)];
     let names = match names(&context.server.errors_directory) {
         Ok(names) => names,

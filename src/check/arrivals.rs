@@ -24,7 +24,7 @@ const SHARE_OF_TIMEOUT: u32 = 3;
 /// The longest wait where there is no limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if let Ok(catalog) = &context.catalog {
         if !has_wal(context, catalog, sink)? {
             sink.report("WAL archive", false, "please make sure WAL shipping is setup")?;
@@ -35,7 +35,7 @@ pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled>
 }
 
 /// Whether a WAL file was ever archived, or is about to be for a backup that waits for it.
-fn has_wal(context: &Context<'_>, catalog: &Catalog, sink: &Sink) -> Result<bool, Cancelled> {
+fn has_wal(context: &Context, catalog: &Catalog, sink: &Sink) -> Result<bool, Cancelled> {
     let recorded = || fs::metadata(catalog.xlogdb().path()).is_ok_and(|file| file.len() > 0);
     if recorded() || context.count(BackupStatus::WaitingForWals) > 0 {
         return Ok(true);
@@ -61,7 +61,7 @@ fn has_wal(context: &Context<'_>, catalog: &Catalog, sink: &Sink) -> Result<bool
 }
 
 /// Archives what has arrived. Mistakes are logged: the check says itself whether WAL is there.
-fn archive(context: &Context<'_>) {
+fn archive(context: &Context) {
     let hooks = HookRunner::of_server(&context.server, &context.options.configuration);
     match archive_wal(&context.server, &hooks, Announce::WhenBusy, &Quiet) {
         Ok(_) | Err(ArchiveError::Interrupted(_)) => {}
@@ -70,7 +70,7 @@ fn archive(context: &Context<'_>) {
 }
 
 /// Makes PostgreSQL close its segment, so that it has something to archive. Says whether there is anything to wait for.
-fn switch(context: &Context<'_>) -> bool {
+fn switch(context: &Context) -> bool {
     let Some(facts) = context.facts() else {
         return false;
     };
@@ -95,7 +95,7 @@ fn switch(context: &Context<'_>) -> bool {
     }
 }
 
-fn incoming(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn incoming(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let server = &context.server;
     let directory = &server.incoming_wals_directory;
     let waiting = entries(directory);
@@ -109,7 +109,7 @@ fn incoming(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
     queue(context, sink, "incoming WALs directory", waiting)
 }
 
-fn streaming(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn streaming(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let server = &context.server;
     let directory = &server.streaming_wals_directory;
     // One of them is the segment being received.
@@ -127,7 +127,7 @@ fn streaming(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
     queue(context, sink, "streaming WALs directory", waiting)
 }
 
-fn queue(context: &Context<'_>, sink: &Sink, name: &'static str, waiting: usize) -> Result<(), Cancelled> {
+fn queue(context: &Context, sink: &Sink, name: &'static str, waiting: usize) -> Result<(), Cancelled> {
     let Some(limit) = context.server.max_incoming_wals_queue else {
         return Ok(());
     };
@@ -138,10 +138,13 @@ fn queue(context: &Context<'_>, sink: &Sink, name: &'static str, waiting: usize)
     sink.note(name, false, hint)
 }
 
-/// How many names a directory holds; none when it does not exist yet.
+/// How many files a directory holds, without the hidden ones; none when it does not exist yet.
 fn entries(directory: &Path) -> usize {
     match fs::read_dir(directory) {
-        Ok(entries) => entries.count(),
+        Ok(entries) => entries
+            .flatten()
+            .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
+            .count(),
         Err(error) if error.kind() == ErrorKind::NotFound => 0,
         Err(error) => {
             log::error!(target: "barman.server", "cannot list \"{}\": {error}", directory.display());

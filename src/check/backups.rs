@@ -9,13 +9,13 @@ use crate::catalog::retention::RetentionPolicy;
 use super::context::Context;
 use super::{Cancelled, Perfdata, Sink};
 
-pub(super) fn check_age_and_size(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check_age_and_size(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     retention_policy(context, sink)?;
     maximum_age(context, sink)?;
     minimum_size(context, sink)
 }
 
-fn retention_policy(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn retention_policy(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let name = "retention policy settings";
     let Some(text) = &context.server.retention_policy else {
         return sink.report(name, true, "");
@@ -31,7 +31,7 @@ fn retention_policy(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled>
     sink.report(name, false, "see log")
 }
 
-fn maximum_age(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn maximum_age(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let name = "backup maximum age";
     let Some(limit) = context.server.last_backup_maximum_age else {
         return sink.note(name, true, "no last_backup_maximum_age provided");
@@ -48,7 +48,7 @@ pub(super) fn words(interval: TimeDelta) -> String {
     duration::human(interval.as_seconds_f64())
 }
 
-fn minimum_size(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn minimum_size(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let found = context
         .newest()
         .and_then(|(_, info)| info.size)
@@ -67,7 +67,7 @@ fn minimum_size(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
     sink.measure("backup minimum size", ok, hint, figure)
 }
 
-pub(super) fn check_number(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check_number(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if let Some(reason) = context.unreadable() {
         // Without the catalog nothing can be said about backups, least of all that none failed.
         sink.note(

@@ -9,13 +9,12 @@ use crate::postgres::client::{PgError, Session};
 use crate::postgres::facts::Facts;
 use crate::postgres::streaming::StreamingFacts;
 
-use super::{CheckOptions, Sink};
+use super::CheckOptions;
 
 /// The server to check.
-pub(super) struct Context<'a> {
+pub(super) struct Context {
     pub(super) server: ServerConfig,
     pub(super) options: CheckOptions,
-    pub(super) sink: &'a Sink,
     /// Not there when backups or WAL are kept in an object store.
     pub(super) catalog: Result<Catalog, NotLocal>,
     facts: OnceCell<Option<Facts>>,
@@ -23,13 +22,12 @@ pub(super) struct Context<'a> {
     backups: OnceCell<Result<Backups, String>>,
 }
 
-impl<'a> Context<'a> {
-    pub(super) fn new(server: ServerConfig, options: CheckOptions, sink: &'a Sink) -> Context<'a> {
+impl Context {
+    pub(super) fn new(server: ServerConfig, options: CheckOptions) -> Context {
         Context {
             catalog: Catalog::of(&server),
             server,
             options,
-            sink,
             facts: OnceCell::new(),
             streaming: OnceCell::new(),
             backups: OnceCell::new(),

@@ -5,7 +5,7 @@ use crate::base::error::strerror;
 use super::context::Context;
 use super::{Cancelled, Sink};
 
-pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if context.server.disabled {
         return Ok(());
     }

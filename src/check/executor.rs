@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// What Barman adds to every ssh command of the configuration.
 const BATCH_OPTIONS: &str = "-o BatchMode=yes -o StrictHostKeyChecking=no";
 
-pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let server = &context.server;
     if !server.active {
         return Ok(());
@@ -71,7 +71,7 @@ fn ssh(command: &str, host: &str, sink: &Sink) -> Result<bool, Cancelled> {
 }
 
 /// A `backup_label` in the data directory of a server that is down: it would start from the wrong checkpoint.
-fn forgotten_label(context: &Context<'_>, command: &str, sink: &Sink) -> Result<(), Cancelled> {
+fn forgotten_label(context: &Context, command: &str, sink: &Sink) -> Result<(), Cancelled> {
     if context.facts().is_some() {
         return Ok(());
     }
@@ -141,7 +141,7 @@ fn remote(command: &str, what: &str, sink: &Sink) -> Result<Result<Output, Strin
 }
 
 /// Exclusive backups exist up to PostgreSQL 14, and on a primary only.
-fn exclusive(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn exclusive(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if !context.server.backup_options.exclusive_backup {
         return Ok(());
     }
@@ -169,7 +169,7 @@ fn exclusive(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
     sink.report("exclusive backup supported", true, "")
 }
 
-fn pg_basebackup(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn pg_basebackup(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let tool = Tool::find(&["pg_basebackup"], context.server.path_prefix.as_deref());
     sink.report("pg_basebackup", tool.is_some(), "")?;
     let server = context.streaming_version();

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::{Cancelled, Sink};
 
-pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let server = &context.server;
     if server.disabled {
         sink.report("configuration", false, "")?;
@@ -24,7 +24,7 @@ pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled>
 
 /// The system identifiers of both connections and of the first backup must agree.
 pub(super) fn coherence(
-    context: &Context<'_>,
+    context: &Context,
     check: &'static str,
     streaming: Option<&str>,
     postgres: Option<&str>,

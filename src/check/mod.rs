@@ -184,7 +184,7 @@ pub fn check(
     std::thread::Builder::new()
         .name(format!("check {}", server.name))
         .spawn(move || {
-            let context = Context::new(config, options_of_thread, &sink);
+            let context = Context::new(config, options_of_thread);
             if run(&context, &sink).is_ok() {
                 sink.done();
             }
@@ -202,7 +202,7 @@ pub fn check(
 }
 
 /// All checks, in Barman's order.
-fn run(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+fn run(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     arrivals::check(context, sink)?;
     postgres::check(context, sink)?;
     slots::check(context, sink)?;

@@ -7,7 +7,7 @@ use crate::postgres::facts::Facts;
 
 const BACKUP_PRIVILEGES: &str = "privileges for PostgreSQL backup functions are required (see documentation)";
 
-pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if !context.has_postgres() {
         return Ok(());
     }
@@ -29,15 +29,16 @@ pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled>
     }
     if let Some(streaming) = context.streaming() {
         let ok = streaming.streaming == Some(true);
-        let hint = streaming
-            .connection_error
-            .as_deref()
-            .unwrap_or_default()
-            .trim_end();
+        let hint = first_line(streaming.connection_error.as_deref());
         sink.report("PostgreSQL streaming", ok, hint)?;
     }
     wal_level(facts, "wal_level", sink)?;
     primary(context, facts, sink)
+}
+
+/// libpq adds advice on further lines.
+pub(super) fn first_line(error: Option<&str>) -> &str {
+    error.and_then(|error| error.lines().next()).unwrap_or_default()
 }
 
 /// PostgreSQL must write enough WAL to recover from.
@@ -49,7 +50,7 @@ pub(super) fn wal_level(facts: &Facts, name: &'static str, sink: &Sink) -> Resul
 }
 
 /// With `primary_conninfo`, `conninfo` must lead to a standby of that primary.
-fn primary(context: &Context<'_>, standby: &Facts, sink: &Sink) -> Result<(), Cancelled> {
+fn primary(context: &Context, standby: &Facts, sink: &Sink) -> Result<(), Cancelled> {
     let Some(conninfo) = context.server.primary_conninfo.as_deref() else {
         return Ok(());
     };

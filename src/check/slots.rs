@@ -3,12 +3,13 @@
 use crate::postgres::facts::{Facts, ReplicationSlot};
 
 use super::context::{Context, gather, gather_streaming};
+use super::postgres::first_line;
 use super::{Cancelled, Sink, identity, postgres};
 
 const MONITORING_PRIVILEGES: &str =
     "privileges for PostgreSQL monitoring functions are required (see documentation)";
 
-pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if !context.has_postgres() {
         return Ok(());
     }
@@ -19,7 +20,7 @@ pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled>
 }
 
 /// The connection string of the host that WAL is streamed from, when it is not the one of `conninfo`.
-fn wal_host<'a>(context: &'a Context<'_>) -> Option<&'a str> {
+fn wal_host(context: &Context) -> Option<&str> {
     let server = &context.server;
     let conninfo = server
         .wal_conninfo
@@ -29,7 +30,7 @@ fn wal_host<'a>(context: &'a Context<'_>) -> Option<&'a str> {
     (Some(conninfo) != server.conninfo.as_deref()).then_some(conninfo)
 }
 
-fn check_wal_host(context: &Context<'_>, conninfo: &str, sink: &Sink) -> Result<(), Cancelled> {
+fn check_wal_host(context: &Context, conninfo: &str, sink: &Sink) -> Result<(), Cancelled> {
     let facts = gather(conninfo, context.slot_name());
     let server = &context.server;
     if facts
@@ -47,11 +48,7 @@ fn check_wal_host(context: &Context<'_>, conninfo: &str, sink: &Sink) -> Result<
     let streaming =
         streaming_conninfo.map(|conninfo| gather_streaming(conninfo, &server.streaming_archiver_name));
     if let Some(streaming) = &streaming {
-        let hint = streaming
-            .connection_error
-            .as_deref()
-            .unwrap_or_default()
-            .trim_end();
+        let hint = first_line(streaming.connection_error.as_deref());
         let ok = streaming.streaming == Some(true);
         sink.report("PostgreSQL streaming (WAL streaming)", ok, hint)?;
     }
@@ -70,12 +67,7 @@ fn check_wal_host(context: &Context<'_>, conninfo: &str, sink: &Sink) -> Result<
     slot(context, facts.as_ref(), "replication slot (WAL streaming)", sink)
 }
 
-fn slot(
-    context: &Context<'_>,
-    facts: Option<&Facts>,
-    check: &'static str,
-    sink: &Sink,
-) -> Result<(), Cancelled> {
+fn slot(context: &Context, facts: Option<&Facts>, check: &'static str, sink: &Sink) -> Result<(), Cancelled> {
     let Some(name) = context.slot_name() else {
         return Ok(());
     };

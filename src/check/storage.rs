@@ -7,7 +7,7 @@ use super::context::Context;
 use super::{Cancelled, Sink};
 
 /// Encryption must work before the first file depends on it.
-pub(super) fn check_encryption(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check_encryption(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let server = &context.server;
     if let Err(cloud) = &context.catalog {
         let hint = format!("{cloud}: this version of barkeep keeps backups and WAL on this host only");
@@ -56,7 +56,7 @@ fn try_encryption(key: &str) -> std::io::Result<()> {
 }
 
 /// The compression must be one that can be undone again.
-pub(super) fn check_compression(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check_compression(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let server = &context.server;
     let mut missing = Vec::new();
     if server.compression == Some(WalCompression::Custom) {

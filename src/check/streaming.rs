@@ -9,7 +9,7 @@ use super::{Cancelled, Sink};
 /// The program's names since PostgreSQL 10 and before.
 pub(super) const RECEIVERS: [&str; 2] = ["pg_receivewal", "pg_receivexlog"];
 
-pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if !(context.has_postgres() && context.server.streaming_archiver) {
         return Ok(());
     }

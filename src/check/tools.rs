@@ -10,17 +10,17 @@ use crate::postgres::version::{major_of, server_text};
 
 /// A client program that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tool {
+pub(super) struct Tool {
     /// Where it is.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
     /// Its version: `15.18`.
-    pub version: Option<String>,
+    pub(super) version: Option<String>,
 }
 
 impl Tool {
     /// Looks for the first of `names` in the directories of `path_prefix`, then in those of `PATH`.
     #[must_use]
-    pub fn find(names: &[&str], path_prefix: Option<&str>) -> Option<Tool> {
+    pub(super) fn find(names: &[&str], path_prefix: Option<&str>) -> Option<Tool> {
         let inherited = env::var_os("PATH").unwrap_or_default();
         let directories: Vec<PathBuf> = path_prefix
             .map(|prefix| env::split_paths(prefix).collect::<Vec<_>>())
@@ -40,7 +40,7 @@ impl Tool {
 
     /// Whether the program can talk to a server: it must not be older.
     #[must_use]
-    pub fn serves(&self, server: &str) -> bool {
+    pub(super) fn serves(&self, server: &str) -> bool {
         let number = |version: &str| -> Option<f64> { major_of(version).parse().ok() };
         self.version
             .as_deref()

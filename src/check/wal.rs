@@ -7,7 +7,7 @@ use super::backups::words;
 use super::context::Context;
 use super::{Cancelled, Perfdata, Sink};
 
-pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled> {
+pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let figures = figures(context);
     maximum_age(context, figures.as_ref(), sink)?;
     let size = figures.map_or(0, |figures| figures.until_next.size);
@@ -20,7 +20,7 @@ pub(super) fn check(context: &Context<'_>, sink: &Sink) -> Result<(), Cancelled>
 }
 
 /// The WAL of the newest backup; `None`, with a line in the log when it cannot be read.
-fn figures(context: &Context<'_>) -> Option<WalFigures> {
+fn figures(context: &Context) -> Option<WalFigures> {
     let catalog = context.catalog.as_ref().ok()?;
     let (id, _) = context.newest()?;
     match catalog.wal_figures(context.backups()) {
@@ -32,7 +32,7 @@ fn figures(context: &Context<'_>) -> Option<WalFigures> {
     }
 }
 
-fn maximum_age(context: &Context<'_>, figures: Option<&WalFigures>, sink: &Sink) -> Result<(), Cancelled> {
+fn maximum_age(context: &Context, figures: Option<&WalFigures>, sink: &Sink) -> Result<(), Cancelled> {
     let name = "wal maximum age";
     let Some(limit) = context.server.last_wal_maximum_age else {
         return sink.note(name, true, "no last_wal_maximum_age provided");
