@@ -178,47 +178,136 @@ impl Session {
 
     /// Whether a command with this rule leaves the server out; says so.
     fn skips(&self, server: &ServerConfig, rule: Rule) -> bool {
-        let states = [
-            (!server.active, rule.inactive, "inactive"),
-            (!server.msg_list.is_empty(), rule.disabled, "temporarily disabled"),
-            (server.is_passive(), rule.passive, "passive"),
-        ];
-        let state = states
-            .iter()
-            .find(|(holds, treatment, _)| *holds && *treatment == Skip);
-        if let Some((_, _, state)) = state {
-            self.output
-                .info(&format!("Skipping {state} server '{}'", server.name));
+        let line = rule.skipped(server);
+        if let Some(line) = &line {
+            self.output.info(line);
         }
-        state.is_some()
+        line.is_some()
     }
 
     /// Whether a command with this rule refuses the server; says why.
     fn refuses(&self, server: &ServerConfig, rule: Rule) -> bool {
-        let name = &server.name;
-        let states = [
-            (!server.active, rule.inactive, format!("Inactive server: {name}")),
-            (
-                !server.msg_list.is_empty(),
-                rule.disabled,
-                server.msg_list.first().cloned().unwrap_or_default(),
-            ),
-            (
-                server.is_passive(),
-                rule.passive,
-                format!("Passive server: {name}"),
-            ),
-        ];
-        let state = states
-            .into_iter()
-            .find(|(holds, treatment, _)| *holds && *treatment == Refuse);
-        if let Some((_, _, reason)) = &state {
-            self.output.error(reason);
+        let line = rule.refused(server);
+        if let Some(line) = &line {
+            self.output.error(line);
         }
-        state.is_some()
+        line.is_some()
+    }
+}
+
+impl Rule {
+    /// The line about a server that is left out.
+    fn skipped(self, server: &ServerConfig) -> Option<String> {
+        let state = self.state(server, Skip)?;
+        Some(format!("Skipping {} server '{}'", state.adjective(), server.name))
+    }
+
+    /// The line about a server that is refused.
+    fn refused(self, server: &ServerConfig) -> Option<String> {
+        match self.state(server, Refuse)? {
+            State::Disabled => server.msg_list.first().cloned(),
+            State::Inactive => Some(format!("Inactive server: {}", server.name)),
+            State::Passive => Some(format!("Passive server: {}", server.name)),
+        }
+    }
+
+    /// The first state of the server that gets this treatment.
+    fn state(self, server: &ServerConfig, treatment: Treatment) -> Option<State> {
+        [
+            (!server.active, self.inactive, State::Inactive),
+            (!server.msg_list.is_empty(), self.disabled, State::Disabled),
+            (server.is_passive(), self.passive, State::Passive),
+        ]
+        .into_iter()
+        .find_map(|(holds, own, state)| (holds && own == treatment).then_some(state))
+    }
+}
+
+/// Why a server is not in ordinary use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Inactive,
+    Disabled,
+    Passive,
+}
+
+impl State {
+    fn adjective(self) -> &'static str {
+        match self {
+            State::Inactive => "inactive",
+            State::Disabled => "temporarily disabled",
+            State::Passive => "passive",
+        }
     }
 }
 
 fn unknown(name: &str) -> String {
     format!("Unknown server '{name}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(active: bool, disabled: bool, passive: bool) -> ServerConfig {
+        ServerConfig {
+            name: "main".to_owned(),
+            active,
+            msg_list: if disabled {
+                vec!["no ssh_command".to_owned(), "more".to_owned()]
+            } else {
+                Vec::new()
+            },
+            primary_ssh_command: passive.then(|| "ssh x".to_owned()),
+            ..ServerConfig::default()
+        }
+    }
+
+    /// What a command says about a server, with the stream it says it on.
+    fn said(rule: Rule, server: &ServerConfig) -> String {
+        match (rule.skipped(server), rule.refused(server)) {
+            (Some(line), _) => format!("info: {line}"),
+            (_, Some(line)) => format!("error: {line}"),
+            _ => String::new(),
+        }
+    }
+
+    #[test]
+    fn a_server_in_ordinary_use_is_worked_on_by_every_command() {
+        for rule in [ARCHIVE_WAL, BACKUP, CHECK, DELETE, PUT_WAL, SHOW, SWITCH_WAL] {
+            assert_eq!(said(rule, &server(true, false, false)), "");
+        }
+    }
+
+    #[test]
+    fn the_table_decides_about_the_others() {
+        const SKIPPED: &str = "info: Skipping inactive server 'main'";
+        const BROKEN: &str = "error: no ssh_command";
+        const PASSIVE: &str = "info: Skipping passive server 'main'";
+        for (command, rule, inactive, disabled, passive) in [
+            ("archive-wal", ARCHIVE_WAL, SKIPPED, BROKEN, ""),
+            ("backup", BACKUP, SKIPPED, BROKEN, PASSIVE),
+            ("check", CHECK, "", "", ""),
+            ("delete", DELETE, "", BROKEN, ""),
+            ("get-wal", GET_WAL, "", BROKEN, ""),
+            ("keep", KEEP, SKIPPED, BROKEN, ""),
+            ("put-wal", PUT_WAL, "error: Inactive server: main", BROKEN, ""),
+            ("rebuild-xlogdb", REBUILD_XLOGDB, SKIPPED, BROKEN, ""),
+            ("restore", RESTORE, "", BROKEN, ""),
+            ("list-backups", SHOW, "", "", ""),
+            ("switch-wal", SWITCH_WAL, SKIPPED, BROKEN, PASSIVE),
+        ] {
+            assert_eq!(said(rule, &server(false, false, false)), inactive, "{command}");
+            assert_eq!(said(rule, &server(true, true, false)), disabled, "{command}");
+            assert_eq!(said(rule, &server(true, false, true)), passive, "{command}");
+        }
+    }
+
+    #[test]
+    fn skipping_comes_before_refusing() {
+        assert_eq!(
+            said(KEEP, &server(false, true, false)),
+            "info: Skipping inactive server 'main'"
+        );
+    }
 }

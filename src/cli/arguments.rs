@@ -170,6 +170,7 @@ macro_rules! commands {
     ($( $(#[$attribute:meta])* $variant:ident($arguments:ty), )+) => {
         /// A command of the manager.
         #[derive(Debug, Subcommand)]
+        #[allow(clippy::large_enum_variant)] // there is one value in a run
         pub(super) enum Command {
             $( $(#[$attribute])* $variant($arguments), )+
         }

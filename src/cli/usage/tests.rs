@@ -1,5 +1,7 @@
 //! The command line against argparse: every expectation was observed on Barman 3.19.1 (Python 3.11).
 
+#![allow(clippy::panic)]
+
 use std::ffi::OsString;
 
 use super::super::arguments::Manager;
