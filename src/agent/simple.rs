@@ -14,42 +14,37 @@ use crate::transport::frame::FrameError;
 
 /// Performs and answers a request of one step.
 pub(super) fn perform(session: &mut Session, request: Request) -> Result<(), Stopped> {
+    let content = match &request {
+        Request::Read { path, limit } => return read(session, &path_of(path.clone()), *limit),
+        Request::Write { .. } => match session.next_part()? {
+            Part::Data(content) => content,
+            _ => return Err(FrameError::Protocol("write without content".to_owned()).into()),
+        },
+        _ => Vec::new(),
+    };
+    match answer(request, &content)? {
+        Some(response) => session.output.message(&response)?,
+        None => return Err(FrameError::Protocol("not a request of one step".to_owned()).into()),
+    }
+    Ok(())
+}
+
+/// Performs a request of one step on this host; `content` is that of [`Request::Write`]. `None` for other requests.
+pub(super) fn answer(request: Request, content: &[u8]) -> Result<Option<Response>, PathError> {
+    let done = |(): ()| Response::Done;
     let response = match request {
-        Request::Read { path, limit } => return read(session, &path_of(path), limit),
-        Request::Write { path, mode } => {
-            let Part::Data(content) = session.next_part()? else {
-                return Err(FrameError::Protocol("write without content".to_owned()).into());
-            };
-            write(&path_of(path), &content, mode)?;
-            Response::Done
-        }
-        Request::MakeDirectory { path, mode, parents } => {
-            make_directory(&path_of(path), mode, parents)?;
-            Response::Done
-        }
-        Request::SetAttributes { path, attributes } => {
-            set_attributes(&path_of(path), attributes)?;
-            Response::Done
-        }
-        Request::Symlink { target, path } => {
-            symlink(&path_of(target), &path_of(path))?;
-            Response::Done
-        }
-        Request::Remove { path, recursive } => {
-            remove(&path_of(path), recursive)?;
-            Response::Done
-        }
-        Request::Rename { from, to } => {
-            durable::rename(&path_of(from), &path_of(to))?;
-            Response::Done
-        }
+        Request::Write { path, mode } => write(&path_of(path), content, mode).map(done)?,
+        Request::MakeDirectory { path, mode, parents } => make_directory(&path_of(path), mode, parents).map(done)?,
+        Request::SetAttributes { path, attributes } => set_attributes(&path_of(path), attributes).map(done)?,
+        Request::Symlink { target, path } => symlink(&path_of(target), &path_of(path)).map(done)?,
+        Request::Remove { path, recursive } => remove(&path_of(path), recursive).map(done)?,
+        Request::Rename { from, to } => durable::rename(&path_of(from), &path_of(to)).map(done)?,
         Request::Look { path } => Response::Look(look(&path_of(path))?),
         Request::Names { path } => Response::Names(names(&path_of(path))?),
         Request::FreeBytes { path } => Response::Free(free_bytes(&path_of(path))?),
-        other => return Err(FrameError::Protocol(format!("{other:?} is not a request of one step")).into()),
+        _ => return Ok(None),
     };
-    session.output.message(&response)?;
-    Ok(())
+    Ok(Some(response))
 }
 
 fn read(session: &mut Session, path: &Path, limit: u64) -> Result<(), Stopped> {

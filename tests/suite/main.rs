@@ -8,6 +8,7 @@
 
 mod conformance;
 mod differential;
+mod engine;
 mod scenario;
 mod support;
 
@@ -34,6 +35,7 @@ fn main() {
     let mut trials = conformance::trials(&fixtures);
     trials.extend(differential::trials());
     trials.extend(scenario::trials(&barkeep));
+    trials.extend(engine::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.
     drop(fixtures);
