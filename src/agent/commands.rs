@@ -15,31 +15,47 @@ const ABSENT: i32 = 44;
 /// Performs a request of one step.
 pub(super) fn answer(remote: &Remote, request: &Request, content: &[u8]) -> Result<Response, Refusal> {
     let (path, script) = match request {
-        Request::Look { path } => (path, format!(
-            "if [ -L {p} ]; then echo l; elif [ -d {p} ]; then echo d; elif [ -f {p} ]; then echo f; wc -c < {p}; \
+        Request::Look { path } => (
+            path,
+            format!(
+                "if [ -L {p} ]; then echo l; elif [ -d {p} ]; then echo d; elif [ -f {p} ]; then echo f; wc -c < {p}; \
              elif [ -e {p} ]; then echo o; else echo n; fi",
-            p = word(path)
-        )),
+                p = word(path)
+            ),
+        ),
         Request::Names { path } => (path, format!("cd {} && ls -A", word(path))),
-        Request::MakeDirectory { path, mode, .. } => {
-            (path, format!("[ -d {p} ] || {{ umask 077; mkdir -p -- {p} && chmod {mode:o} {p}; }}", p = word(path)))
-        }
-        Request::Symlink { target, path } => (path, format!(
-            "if [ -e {p} ] && [ ! -L {p} ]; then echo 'File exists' >&2; exit 1; fi; rm -f -- {p}; ln -s -- {t} {p}",
-            p = word(path),
-            t = word(target)
-        )),
+        Request::MakeDirectory { path, mode, .. } => (
+            path,
+            format!(
+                "[ -d {p} ] || {{ umask 077; mkdir -p -- {p} && chmod {mode:o} {p}; }}",
+                p = word(path)
+            ),
+        ),
+        Request::Symlink { target, path } => (
+            path,
+            format!(
+                "if [ -e {p} ] && [ ! -L {p} ]; then echo 'File exists' >&2; exit 1; fi; rm -f -- {p}; ln -s -- {t} {p}",
+                p = word(path),
+                t = word(target)
+            ),
+        ),
         Request::Remove { path, .. } => (path, format!("rm -rf -- {}", word(path))),
         Request::Rename { from, to } => (from, format!("mv -f -- {} {}", word(from), word(to))),
-        Request::Write { path, mode } => (path, format!(
-            "umask 077; t={p}.barkeep-tmp; cat > \"$t\" && chmod {mode:o} \"$t\" && {{ sync \"$t\" 2>/dev/null || sync; }} && \
+        Request::Write { path, mode } => (
+            path,
+            format!(
+                "umask 077; t={p}.barkeep-tmp; cat > \"$t\" && chmod {mode:o} \"$t\" && {{ sync \"$t\" 2>/dev/null || sync; }} && \
              mv -f -- \"$t\" {p}",
-            p = word(path)
-        )),
-        Request::FreeBytes { path } => (path, format!(
-            "p={}; while [ ! -e \"$p\" ]; do p=$(dirname -- \"$p\"); done; df -Pk -- \"$p\" | tail -n 1 | awk '{{print $4}}'",
-            word(path)
-        )),
+                p = word(path)
+            ),
+        ),
+        Request::FreeBytes { path } => (
+            path,
+            format!(
+                "p={}; while [ ! -e \"$p\" ]; do p=$(dirname -- \"$p\"); done; df -Pk -- \"$p\" | tail -n 1 | awk '{{print $4}}'",
+                word(path)
+            ),
+        ),
         other => return Err(failed(&[], format!("{other:?} needs the agent"), None)),
     };
     let output = run(remote, path, &script, content)?;
@@ -48,8 +64,11 @@ pub(super) fn answer(remote: &Remote, request: &Request, content: &[u8]) -> Resu
     Ok(match request {
         Request::Look { .. } => Response::Look(looked(path, &text).ok_or_else(unreadable)?),
         Request::Names { .. } => {
-            let mut names: Vec<Vec<u8>> =
-                output.split(|byte| *byte == b'\n').filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
+            let mut names: Vec<Vec<u8>> = output
+                .split(|byte| *byte == b'\n')
+                .filter(|name| !name.is_empty())
+                .map(<[u8]>::to_vec)
+                .collect();
             names.sort();
             Response::Names(names)
         }
@@ -72,10 +91,18 @@ fn run(remote: &Remote, path: &[u8], script: &str, input: &[u8]) -> Result<Vec<u
     let output = remote.run_with_input(&format!("exec sh -c {}", quote(script)), input)?;
     match output.code {
         0 => Ok(output.stdout),
-        ABSENT => Err(failed(path, "No such file or directory".to_owned(), Some(nix::errno::Errno::ENOENT as i32))),
+        ABSENT => Err(failed(
+            path,
+            "No such file or directory".to_owned(),
+            Some(nix::errno::Errno::ENOENT as i32),
+        )),
         code => {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            let reason = if said.is_empty() { format!("the command ended with code {code}") } else { said };
+            let reason = if said.is_empty() {
+                format!("the command ended with code {code}")
+            } else {
+                said
+            };
             Err(failed(path, reason, None))
         }
     }
@@ -91,8 +118,16 @@ fn looked(path: &[u8], text: &str) -> Option<Option<Entry>> {
         "f" => (EntryKind::File, lines.next()?.trim().parse().ok()?),
         _ => return None,
     };
-    let attributes = Attributes { mode: 0, modified: Time::default() };
-    Some(Some(Entry { path: path.into(), kind, size, attributes }))
+    let attributes = Attributes {
+        mode: 0,
+        modified: Time::default(),
+    };
+    Some(Some(Entry {
+        path: path.into(),
+        kind,
+        size,
+        attributes,
+    }))
 }
 
 fn word(path: &[u8]) -> String {
@@ -100,5 +135,10 @@ fn word(path: &[u8]) -> String {
 }
 
 fn failed(path: &[u8], reason: String, errno: Option<i32>) -> Refusal {
-    Refusal::Failed(Failure { action: "use".to_owned(), path: path.to_vec(), errno, reason })
+    Refusal::Failed(Failure {
+        action: "use".to_owned(),
+        path: path.to_vec(),
+        errno,
+        reason,
+    })
 }

@@ -71,7 +71,10 @@ enum Way {
 
 impl std::fmt::Debug for Host<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Host").field("remote", &self.remote).finish_non_exhaustive()
+        formatter
+            .debug_struct("Host")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,7 +82,10 @@ impl<'a> Host<'a> {
     /// The host behind `remote`. For this host nothing is started; for another one the agent, on first use.
     #[must_use]
     pub fn new(remote: &'a Remote) -> Host<'a> {
-        Host { remote, way: Mutex::new(None) }
+        Host {
+            remote,
+            way: Mutex::new(None),
+        }
     }
 
     /// What is at `path` (a symbolic link is not followed).
@@ -108,9 +114,10 @@ impl<'a> Host<'a> {
     pub fn list(&self, path: &Path) -> Result<Vec<PathBuf>, HostError> {
         const ACTION: &str = "list";
         match self.call(ACTION, path, Request::Names { path: bytes_of(path) })? {
-            Response::Names(names) => {
-                Ok(names.into_iter().map(|name| PathBuf::from(OsString::from_vec(name))).collect())
-            }
+            Response::Names(names) => Ok(names
+                .into_iter()
+                .map(|name| PathBuf::from(OsString::from_vec(name)))
+                .collect()),
             _ => Err(self.nonsense(ACTION, path)),
         }
     }
@@ -122,13 +129,17 @@ impl<'a> Host<'a> {
     pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, HostError> {
         const GONE: i32 = nix::errno::Errno::ENOENT as i32;
         let result = self.through("read", path, |way| match way {
-            Way::AtHand => simple::read_small(path, READ_LIMIT).map_err(Failure::from).map_err(Refusal::Failed),
+            Way::AtHand => simple::read_small(path, READ_LIMIT)
+                .map_err(Failure::from)
+                .map_err(Refusal::Failed),
             Way::Agent(connection) => Ok(connection.read_small(path, READ_LIMIT)?),
             Way::Commands => commands::read(self.remote, path),
         });
         match result {
             Ok(content) => Ok(Some(content)),
-            Err(HostError::Refused { errno: Some(GONE), .. }) => Ok(None),
+            Err(HostError::Refused {
+                errno: Some(GONE), ..
+            }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -140,9 +151,17 @@ impl<'a> Host<'a> {
     pub fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
         const ACTION: &str = "write";
         if content.len() > WRITE_LIMIT {
-            return Err(self.refused(ACTION, path, "it is too long to be written as a whole".to_owned(), None));
+            return Err(self.refused(
+                ACTION,
+                path,
+                "it is too long to be written as a whole".to_owned(),
+                None,
+            ));
         }
-        let request = Request::Write { path: bytes_of(path), mode };
+        let request = Request::Write {
+            path: bytes_of(path),
+            mode,
+        };
         let response = self.through(ACTION, path, |way| match way {
             Way::AtHand => at_hand(request, content),
             Way::Agent(connection) => {
@@ -152,7 +171,11 @@ impl<'a> Host<'a> {
             }
             Way::Commands => commands::answer(self.remote, &request, content),
         })?;
-        if matches!(response, Response::Done) { Ok(()) } else { Err(self.nonsense(ACTION, path)) }
+        if matches!(response, Response::Done) {
+            Ok(())
+        } else {
+            Err(self.nonsense(ACTION, path))
+        }
     }
 
     /// Creates a directory and its missing parents with `mode`, durably. One that exists is fine and left as it is.
@@ -160,7 +183,15 @@ impl<'a> Host<'a> {
     /// # Errors
     /// It cannot be created.
     pub fn create_dir_all(&self, path: &Path, mode: u32) -> Result<(), HostError> {
-        self.do_it("create directory", path, Request::MakeDirectory { path: bytes_of(path), mode, parents: true })
+        self.do_it(
+            "create directory",
+            path,
+            Request::MakeDirectory {
+                path: bytes_of(path),
+                mode,
+                parents: true,
+            },
+        )
     }
 
     /// Proves that files can be created in a directory, by creating and removing one.
@@ -178,7 +209,14 @@ impl<'a> Host<'a> {
     /// # Errors
     /// It cannot be created, or something that is not a link is in its place.
     pub fn symlink(&self, target: &Path, link: &Path) -> Result<(), HostError> {
-        self.do_it("create link", link, Request::Symlink { target: bytes_of(target), path: bytes_of(link) })
+        self.do_it(
+            "create link",
+            link,
+            Request::Symlink {
+                target: bytes_of(target),
+                path: bytes_of(link),
+            },
+        )
     }
 
     /// Removes a file, link or directory with everything in it. Nothing there is fine.
@@ -186,7 +224,14 @@ impl<'a> Host<'a> {
     /// # Errors
     /// It cannot be removed.
     pub fn remove(&self, path: &Path) -> Result<(), HostError> {
-        self.do_it("remove", path, Request::Remove { path: bytes_of(path), recursive: true })
+        self.do_it(
+            "remove",
+            path,
+            Request::Remove {
+                path: bytes_of(path),
+                recursive: true,
+            },
+        )
     }
 
     /// Renames a file or directory, durably.
@@ -194,7 +239,14 @@ impl<'a> Host<'a> {
     /// # Errors
     /// It cannot be renamed.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<(), HostError> {
-        self.do_it("rename", from, Request::Rename { from: bytes_of(from), to: bytes_of(to) })
+        self.do_it(
+            "rename",
+            from,
+            Request::Rename {
+                from: bytes_of(from),
+                to: bytes_of(to),
+            },
+        )
     }
 
     /// Free bytes for unprivileged users on the file system of `path` (or of its nearest existing parent).
@@ -253,7 +305,10 @@ impl<'a> Host<'a> {
         match Connection::open(self.remote, false, &Stop::default()) {
             Ok(connection) => Ok(Way::Agent(Box::new(connection))),
             Err(ConnectError::CannotRun { reason, .. }) => {
-                log::info!("the agent cannot run on {} ({reason}): using shell commands", self.remote.describe());
+                log::info!(
+                    "the agent cannot run on {} ({reason}): using shell commands",
+                    self.remote.describe()
+                );
                 Ok(Way::Commands)
             }
             Err(ConnectError::Transport(error)) => Err(error.into()),
@@ -262,7 +317,13 @@ impl<'a> Host<'a> {
     }
 
     fn refused(&self, action: &'static str, path: &Path, reason: String, errno: Option<i32>) -> HostError {
-        HostError::Refused { action, path: path.to_path_buf(), host: self.remote.describe(), reason, errno }
+        HostError::Refused {
+            action,
+            path: path.to_path_buf(),
+            host: self.remote.describe(),
+            reason,
+            errno,
+        }
     }
 
     fn nonsense(&self, action: &'static str, path: &Path) -> HostError {
@@ -280,9 +341,10 @@ impl From<AgentError> for Refusal {
     fn from(error: AgentError) -> Refusal {
         match error {
             AgentError::Failed(failure) => Refusal::Failed(failure),
-            AgentError::Lost { host, source } => {
-                Refusal::Transport(TransportError::Lost { peer: host, reason: source.to_string() })
-            }
+            AgentError::Lost { host, source } => Refusal::Transport(TransportError::Lost {
+                peer: host,
+                reason: source.to_string(),
+            }),
         }
     }
 }
@@ -326,7 +388,10 @@ mod tests {
         assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("/elsewhere"));
         assert_eq!(host.look(&link).unwrap(), PathKind::Symlink);
         assert!(host.symlink(Path::new("/nowhere"), &file).is_err());
-        assert_eq!(host.list(&directory).unwrap(), [PathBuf::from("file"), PathBuf::from("link")]);
+        assert_eq!(
+            host.list(&directory).unwrap(),
+            [PathBuf::from("file"), PathBuf::from("link")]
+        );
         let renamed = directory.join("renamed");
         host.rename(&file, &renamed).unwrap();
         assert_eq!(host.look(&file).unwrap(), PathKind::Absent);
@@ -335,7 +400,10 @@ mod tests {
         host.remove(&root.join("a dir")).unwrap();
         assert_eq!(host.look(&directory).unwrap(), PathKind::Absent);
         assert!(host.list(&directory).is_err());
-        assert!(host.create_dir_all(Path::new("/proc/nothing/here"), 0o700).is_err());
+        assert!(
+            host.create_dir_all(Path::new("/proc/nothing/here"), 0o700)
+                .is_err()
+        );
     }
 
     #[test]
@@ -345,9 +413,15 @@ mod tests {
         let remote = Remote::local();
         every_verb(&Host::new(&remote), &root);
         let connection = Connection::open(&remote, false, &Stop::default()).unwrap();
-        let by_agent = Host { remote: &remote, way: Mutex::new(Some(Way::Agent(Box::new(connection)))) };
+        let by_agent = Host {
+            remote: &remote,
+            way: Mutex::new(Some(Way::Agent(Box::new(connection)))),
+        };
         every_verb(&by_agent, &root);
-        let by_commands = Host { remote: &remote, way: Mutex::new(Some(Way::Commands)) };
+        let by_commands = Host {
+            remote: &remote,
+            way: Mutex::new(Some(Way::Commands)),
+        };
         every_verb(&by_commands, &root);
         std::fs::remove_dir_all(&root).unwrap();
     }

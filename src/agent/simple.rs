@@ -34,8 +34,12 @@ pub(super) fn answer(request: Request, content: &[u8]) -> Result<Option<Response
     let done = |(): ()| Response::Done;
     let response = match request {
         Request::Write { path, mode } => write(&path_of(path), content, mode).map(done)?,
-        Request::MakeDirectory { path, mode, parents } => make_directory(&path_of(path), mode, parents).map(done)?,
-        Request::SetAttributes { path, attributes } => set_attributes(&path_of(path), attributes).map(done)?,
+        Request::MakeDirectory { path, mode, parents } => {
+            make_directory(&path_of(path), mode, parents).map(done)?
+        }
+        Request::SetAttributes { path, attributes } => {
+            set_attributes(&path_of(path), attributes).map(done)?
+        }
         Request::Symlink { target, path } => symlink(&path_of(target), &path_of(path)).map(done)?,
         Request::Remove { path, recursive } => remove(&path_of(path), recursive).map(done)?,
         Request::Rename { from, to } => durable::rename(&path_of(from), &path_of(to)).map(done)?,

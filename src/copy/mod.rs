@@ -14,6 +14,7 @@ mod local;
 mod plan;
 mod previous;
 mod pull;
+mod push;
 mod queue;
 mod report;
 mod rsync;
@@ -88,6 +89,7 @@ pub struct PreparedPush<'a> {
     pub bytes: u64,
     /// The agent's refusal, when rsync is used instead.
     pub fallback_reason: Option<String>,
+    work: push::Work,
     plan: &'a PushPlan,
     destination: &'a Remote,
 }
@@ -101,11 +103,7 @@ pub fn prepare_push<'a>(
     destination: &'a Remote,
     reporter: &dyn Reporter,
 ) -> Result<PreparedPush<'a>, CopyError> {
-    let _ = (reporter, plan);
-    Err(CopyError::Remote {
-        host: destination.describe(),
-        message: "the copy engine is not complete yet".to_owned(),
-    })
+    push::prepare(plan, destination, reporter)
 }
 
 impl PreparedPush<'_> {
@@ -114,10 +112,6 @@ impl PreparedPush<'_> {
     /// # Errors
     /// What could not be read, written, verified or reached.
     pub fn apply(self, reporter: &dyn Reporter) -> Result<CopyReport, CopyError> {
-        let _ = (self.plan, self.destination, reporter);
-        Err(CopyError::Remote {
-            host: self.destination.describe(),
-            message: "the copy engine is not complete yet".to_owned(),
-        })
+        push::apply(self, reporter)
     }
 }

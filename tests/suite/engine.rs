@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use barkeep::agent::executable;
 use barkeep::base::report::{Progress, Quiet, Reporter, Total};
 use barkeep::copy::{
-    Checksum, CopyItem, CopyPlan, CopyReport, Filter, ItemContent, Method, PageChecks, Retries, Reuse, pull,
+    Checksum, CopyItem, CopyPlan, CopyReport, Filter, ItemContent, Method, PageChecks, PushItem, PushPlan,
+    Retries, Reuse, prepare_push, pull,
 };
 use barkeep::postgres::client::Session;
 use barkeep::transport::{Remote, SshOptions};
@@ -23,7 +24,7 @@ use crate::support::sshd::Sshd;
 use crate::support::tool::Tool;
 
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, fn(&Tool)); 8] = [
+    let tests: [(&str, fn(&Tool)); 10] = [
         ("full_and_linked_copies_of_a_live_cluster_start", live_cluster),
         ("corrupt_pages_are_reported", corrupt_pages),
         ("every_rule_of_comparison_holds", comparison),
@@ -32,6 +33,8 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
         ("nothing_is_left_behind", nothing_left),
         ("a_host_that_cannot_run_the_agent_gets_rsync", rsync_fallback),
         ("memory_is_bounded", memory),
+        ("a_restore_is_exact", restore),
+        ("a_delta_restore_touches_what_differs", delta_restore),
     ];
     tests
         .map(|(name, test)| {
@@ -51,7 +54,12 @@ fn sshd(scratch: &Scratch) -> (Sshd, Remote) {
     (sshd, remote)
 }
 
-fn plan(source: &Path, destination: &Path, reference: Option<&Path>, horizon: Option<SystemTime>) -> CopyPlan {
+fn plan(
+    source: &Path,
+    destination: &Path,
+    reference: Option<&Path>,
+    horizon: Option<SystemTime>,
+) -> CopyPlan {
     CopyPlan {
         items: vec![CopyItem {
             label: "pgdata".to_owned(),
@@ -61,7 +69,11 @@ fn plan(source: &Path, destination: &Path, reference: Option<&Path>, horizon: Op
             reference: reference.map(Path::to_path_buf),
             filter: Filter::default(),
         }],
-        reuse: if reference.is_some() { Reuse::Link } else { Reuse::Off },
+        reuse: if reference.is_some() {
+            Reuse::Link
+        } else {
+            Reuse::Off
+        },
         safe_horizon: horizon,
         jobs: 2,
         bandwidth_kib: None,
@@ -74,12 +86,36 @@ fn plan(source: &Path, destination: &Path, reference: Option<&Path>, horizon: Op
 }
 
 /// A plan as `backup` makes it for a cluster.
-fn cluster_plan(cluster: &Cluster, destination: &Path, reference: Option<&Path>, horizon: Option<SystemTime>) -> CopyPlan {
+fn cluster_plan(
+    cluster: &Cluster,
+    destination: &Path,
+    reference: Option<&Path>,
+    horizon: Option<SystemTime>,
+) -> CopyPlan {
     let mut plan = plan(&cluster.data, destination, reference, horizon);
     plan.items[0].filter = Filter::default()
-        .exclude(["/pg_log/*", "/log/*", "/pg_xlog/*", "/pg_wal/*", "/global/pg_control"])
-        .exclude(["pgsql_tmp*", "pg_internal.init", "postmaster.pid", "postmaster.opts", "**/[0-9]*/t[0-9]*_[0-9]*"])
-        .exclude(["pg_dynshmem/*", "pg_notify/*", "pg_replslot/*", "pg_stat_tmp/*", "pg_snapshots/*", "pg_subtrans/*"]);
+        .exclude([
+            "/pg_log/*",
+            "/log/*",
+            "/pg_xlog/*",
+            "/pg_wal/*",
+            "/global/pg_control",
+        ])
+        .exclude([
+            "pgsql_tmp*",
+            "pg_internal.init",
+            "postmaster.pid",
+            "postmaster.opts",
+            "**/[0-9]*/t[0-9]*_[0-9]*",
+        ])
+        .exclude([
+            "pg_dynshmem/*",
+            "pg_notify/*",
+            "pg_replslot/*",
+            "pg_stat_tmp/*",
+            "pg_snapshots/*",
+            "pg_subtrans/*",
+        ]);
     plan.items.push(CopyItem {
         label: "pg_control".to_owned(),
         content: ItemContent::Control,
@@ -94,10 +130,18 @@ fn cluster_plan(cluster: &Cluster, destination: &Path, reference: Option<&Path>,
 /// Copies a cluster between start and stop of a backup, and puts the label in.
 fn backup(cluster: &Cluster, remote: &Remote, plan: &mut CopyPlan) -> CopyReport {
     let mut session = Session::connect(&cluster.conninfo()).unwrap();
-    let start = session.value("SELECT pg_backup_start('engine', true)", &[]).unwrap().unwrap();
-    plan.page_checks = Some(PageChecks { start: start.parse().unwrap() });
+    let start = session
+        .value("SELECT pg_backup_start('engine', true)", &[])
+        .unwrap()
+        .unwrap();
+    plan.page_checks = Some(PageChecks {
+        start: start.parse().unwrap(),
+    });
     let report = pull(plan, remote, &Quiet).unwrap();
-    let label = session.value("SELECT labelfile FROM pg_backup_stop(false)", &[]).unwrap().unwrap();
+    let label = session
+        .value("SELECT labelfile FROM pg_backup_stop(false)", &[])
+        .unwrap()
+        .unwrap();
     fs::write(plan.items[0].destination.join("backup_label"), label).unwrap();
     report
 }
@@ -107,12 +151,18 @@ fn prove(cluster: &Cluster, copy: &Path, scratch: &Scratch, name: &str) -> Strin
     let data = scratch.join(name).join("data");
     scratch.directory(name, &Account::postgres());
     run(shell(&format!("cp -a {} {}", copy.display(), data.display()))).success();
-    run(shell(&format!("cp -a {}/. {}/", cluster.data.join("pg_wal").display(), data.join("pg_wal").display()))).success();
+    run(shell(&format!(
+        "cp -a {}/. {}/",
+        cluster.data.join("pg_wal").display(),
+        data.join("pg_wal").display()
+    )))
+    .success();
     run(shell(&format!("chown -R postgres: {}", data.display()))).success();
     let mut started = Cluster::adopt(data, Version::V15, Account::postgres());
     started.launch();
     started.amcheck();
-    let sums = started.sql("SELECT sum(abalance), count(*), (SELECT count(*) FROM pgbench_history) FROM pgbench_accounts");
+    let sums = started
+        .sql("SELECT sum(abalance), count(*), (SELECT count(*) FROM pgbench_history) FROM pgbench_accounts");
     started.verify_checksums();
     sums
 }
@@ -137,12 +187,20 @@ fn live_cluster(tool: &Tool) {
     let report = backup(&cluster, &remote, &mut full);
     assert_eq!(report.method, Method::Agent);
     assert_eq!(report.corrupt, []);
-    assert!(report.files > 900 && report.stored_bytes == report.total_bytes, "{report:?}");
+    assert!(
+        report.files > 900 && report.stored_bytes == report.total_bytes,
+        "{report:?}"
+    );
     let second = scratch.join("second/data");
     let mut linked = cluster_plan(&cluster, &second, Some(&first), Some(before_first));
     linked.compress = true;
     let report = backup(&cluster, &remote, &mut linked);
-    assert!(report.reused_files > 800, "{} of {}", report.reused_files, report.files);
+    assert!(
+        report.reused_files > 800,
+        "{} of {}",
+        report.reused_files,
+        report.files
+    );
     assert!(report.stored_bytes < report.total_bytes);
     let third = scratch.join("third/data");
     // The agent as a thread, as for local-rsync.
@@ -152,23 +210,43 @@ fn live_cluster(tool: &Tool) {
     drop(load);
     cluster.sql("CHECKPOINT");
     cluster.sql("SELECT pg_switch_wal()");
-    let expected = cluster.sql("SELECT sum(abalance), count(*), (SELECT count(*) FROM pgbench_history) FROM pgbench_accounts");
+    let expected = cluster
+        .sql("SELECT sum(abalance), count(*), (SELECT count(*) FROM pgbench_history) FROM pgbench_accounts");
     for (copy, name) in [(&first, "one"), (&second, "two"), (&third, "three")] {
         assert_eq!(prove(&cluster, copy, &scratch, name), expected, "{name}");
     }
     assert_unlinked_where_different(&first, &second);
     // Checksums of the manifest are those of the files.
-    for entry in report.manifest.iter().filter(|entry| entry.path.ends_with("PG_VERSION")) {
-        let sum = run(shell(&format!("sha256sum {}", second.join(&entry.path).display()))).success().stdout;
+    for entry in report
+        .manifest
+        .iter()
+        .filter(|entry| entry.path.ends_with("PG_VERSION"))
+    {
+        let sum = run(shell(&format!(
+            "sha256sum {}",
+            second.join(&entry.path).display()
+        )))
+        .success()
+        .stdout;
         let hex: String = entry.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(sum.starts_with(&hex));
     }
-    assert!(report.manifest.iter().any(|entry| entry.path == Path::new("global/pg_control")));
+    assert!(
+        report
+            .manifest
+            .iter()
+            .any(|entry| entry.path == Path::new("global/pg_control"))
+    );
 }
 
 /// Files of the same inode are the same; the older one's content never changed through the younger.
 fn assert_unlinked_where_different(one: &Path, other: &Path) {
-    let listing = run(shell(&format!("cd {} && find . -type f -links 1 | sort", other.display()))).success().stdout;
+    let listing = run(shell(&format!(
+        "cd {} && find . -type f -links 1 | sort",
+        other.display()
+    )))
+    .success()
+    .stdout;
     assert!(listing.contains("base/"), "some files were rewritten");
     let control = fs::metadata(one.join("global/pg_control")).unwrap();
     assert_eq!(control.nlink(), 1, "the control file is never shared");
@@ -185,8 +263,16 @@ fn corrupt_pages(_: &Tool) {
     fs::write(&path, content).unwrap();
     let mut plan = cluster_plan(&cluster, &scratch.join("copy/data"), None, None);
     let report = backup(&cluster, &Remote::local(), &mut plan);
-    let found: Vec<_> = report.corrupt.iter().map(|block| (block.path.clone(), block.block)).collect();
-    assert_eq!(found, [(path, 5)], "exactly the damaged block, so every other checksum was right");
+    let found: Vec<_> = report
+        .corrupt
+        .iter()
+        .map(|block| (block.path.clone(), block.block))
+        .collect();
+    assert_eq!(
+        found,
+        [(path, 5)],
+        "exactly the damaged block, so every other checksum was right"
+    );
 }
 
 fn write(path: &Path, content: &[u8], age: u64) {
@@ -196,7 +282,12 @@ fn write(path: &Path, content: &[u8], age: u64) {
 }
 
 fn touch(path: &Path, time: SystemTime) {
-    fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    fs::File::options()
+        .append(true)
+        .open(path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
 }
 
 fn same_inode(one: &Path, other: &Path) -> bool {
@@ -210,7 +301,9 @@ fn comparison(_: &Tool) {
         let source = scratch.join(format!("{name}-source"));
         let first = scratch.join(format!("{name}-1/data"));
         let pages: Vec<u8> = (0..200 * 8192_u32).map(|n| (n / 8192) as u8).collect();
-        let log: Vec<u8> = (0..100_000_u32).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+        let log: Vec<u8> = (0..100_000_u32)
+            .flat_map(|n| format!("line {n}\n").into_bytes())
+            .collect();
         write(&source.join("base/1/old"), b"unchanged", 1000);
         write(&source.join("base/1/young"), b"equal after the horizon", 0);
         write(&source.join("base/1/sly"), b"content A", 0);
@@ -225,7 +318,10 @@ fn comparison(_: &Tool) {
         let before: Vec<u8> = fs::read(first.join("base/1/16384")).unwrap();
 
         // Same size and time, other content, younger than the horizon: only the content tells.
-        let time = fs::metadata(source.join("base/1/sly")).unwrap().modified().unwrap();
+        let time = fs::metadata(source.join("base/1/sly"))
+            .unwrap()
+            .modified()
+            .unwrap();
         fs::write(source.join("base/1/sly"), b"content B").unwrap();
         touch(&source.join("base/1/sly"), time);
         let mut changed = pages.clone();
@@ -243,26 +339,60 @@ fn comparison(_: &Tool) {
         fs::set_permissions(source.join("mode"), PermissionsExt::from_mode(0o640)).unwrap();
 
         let second = scratch.join(format!("{name}-2/data"));
-        let report = pull(&plan(&source, &second, Some(&first), Some(horizon)), remote, &Quiet).unwrap();
-        run(shell(&format!("diff -r {} {}", source.display(), second.display()))).success();
+        let report = pull(
+            &plan(&source, &second, Some(&first), Some(horizon)),
+            remote,
+            &Quiet,
+        )
+        .unwrap();
+        run(shell(&format!(
+            "diff -r {} {}",
+            source.display(),
+            second.display()
+        )))
+        .success();
         let listing = "find . -printf '%P %y %m %T@ %s\\n' | sort | grep -v ' d '";
-        let of = |root: &Path| run(shell(&format!("cd {} && {listing}", root.display()))).success().stdout;
+        let of = |root: &Path| {
+            run(shell(&format!("cd {} && {listing}", root.display())))
+                .success()
+                .stdout
+        };
         assert_eq!(of(&source), of(&second), "permissions, times and sizes");
         for shared in ["base/1/old", "base/1/young", "empty"] {
             assert!(same_inode(&first.join(shared), &second.join(shared)), "{shared}");
         }
-        for own in ["base/1/sly", "base/1/16384", "base/1/16385", "base/1/16386", "server.log", "mode"] {
+        for own in [
+            "base/1/sly",
+            "base/1/16384",
+            "base/1/16385",
+            "base/1/16386",
+            "server.log",
+            "mode",
+        ] {
             assert!(!same_inode(&first.join(own), &second.join(own)), "{own}");
         }
-        assert_eq!(fs::read(first.join("base/1/16384")).unwrap(), before, "the older backup is untouched");
+        assert_eq!(
+            fs::read(first.join("base/1/16384")).unwrap(),
+            before,
+            "the older backup is untouched"
+        );
         assert_eq!(fs::read(first.join("base/1/sly")).unwrap(), b"content A");
-        assert!(report.wire_bytes < 200_000, "{} bytes for a few pages and lines", report.wire_bytes);
+        assert!(
+            report.wire_bytes < 200_000,
+            "{} bytes for a few pages and lines",
+            report.wire_bytes
+        );
         // Reuse by copy: nothing is shared.
         let third = scratch.join(format!("{name}-3/data"));
         let mut copying = plan(&source, &third, Some(&second), Some(SystemTime::now()));
         copying.reuse = Reuse::Copy;
         let report = pull(&copying, remote, &Quiet).unwrap();
-        run(shell(&format!("diff -r {} {}", source.display(), third.display()))).success();
+        run(shell(&format!(
+            "diff -r {} {}",
+            source.display(),
+            third.display()
+        )))
+        .success();
         assert_eq!(report.stored_bytes, report.total_bytes);
         assert!(!same_inode(&second.join("base/1/old"), &third.join("base/1/old")));
     }
@@ -273,28 +403,43 @@ fn difficult_files(_: &Tool) {
     let (_sshd, remote) = sshd(&scratch);
     let source = scratch.join("source");
     write(&source.join("base/1/sparse"), b"", 10);
-    fs::File::options().write(true).open(source.join("base/1/sparse")).unwrap().set_len(1 << 30).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(source.join("base/1/sparse"))
+        .unwrap()
+        .set_len(1 << 30)
+        .unwrap();
     write(&source.join("many/0"), b"0", 10);
     for n in 1..3000 {
         fs::write(source.join(format!("many/{n}")), n.to_string()).unwrap();
     }
     write(&source.join("bytes/\u{1F600} ' \" \n \\"), b"odd name", 10);
     fs::create_dir_all(source.join("empty dir/below")).unwrap();
-    fs::set_permissions(source.join("empty dir"), PermissionsExt::from_mode(0o750)).unwrap();
+    fs::set_permissions(source.join("empty dir"), PermissionsExt::from_mode(0o705)).unwrap();
     write(&scratch.join("outside/linked"), b"behind a link", 10);
     symlink(scratch.join("outside"), source.join("link")).unwrap();
     symlink("nowhere", source.join("dangling")).unwrap();
     nix::unistd::mkfifo(&source.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let copy = scratch.join("copy/data");
     let report = pull(&plan(&source, &copy, None, None), &remote, &Quiet).unwrap();
-    assert!(report.wire_bytes < 2 << 20, "a hole crosses the wire as a number: {}", report.wire_bytes);
+    assert!(
+        report.wire_bytes < 2 << 20,
+        "a hole crosses the wire as a number: {}",
+        report.wire_bytes
+    );
     let sparse = fs::metadata(copy.join("base/1/sparse")).unwrap();
     assert_eq!((sparse.len(), sparse.blocks()), (1 << 30, 0));
     assert_eq!(fs::read(copy.join("link/linked")).unwrap(), b"behind a link");
     assert!(!fs::symlink_metadata(copy.join("link")).unwrap().is_symlink());
     assert_eq!(fs::read(copy.join("many/2999")).unwrap(), b"2999");
-    assert_eq!(fs::read(copy.join("bytes/\u{1F600} ' \" \n \\")).unwrap(), b"odd name");
-    assert_eq!(fs::metadata(copy.join("empty dir")).unwrap().mode() & 0o777, 0o750);
+    assert_eq!(
+        fs::read(copy.join("bytes/\u{1F600} ' \" \n \\")).unwrap(),
+        b"odd name"
+    );
+    assert_eq!(
+        fs::metadata(copy.join("empty dir")).unwrap().mode() & 0o777,
+        0o705
+    );
     let mut skipped = report.skipped.clone();
     skipped.sort();
     assert_eq!(skipped, [source.join("dangling"), source.join("fifo")]);
@@ -304,8 +449,16 @@ fn difficult_files(_: &Tool) {
     for n in 0..400 {
         write(&vanishing.join(format!("base/1/{n}")), &[n as u8; 100_000], 10);
     }
-    let meddler = Meddler { root: vanishing.clone(), seen: AtomicU64::new(0) };
-    let report = pull(&plan(&vanishing, &scratch.join("copy2/data"), None, None), &remote, &meddler).unwrap();
+    let meddler = Meddler {
+        root: vanishing.clone(),
+        seen: AtomicU64::new(0),
+    };
+    let report = pull(
+        &plan(&vanishing, &scratch.join("copy2/data"), None, None),
+        &remote,
+        &meddler,
+    )
+    .unwrap();
     assert_eq!(report.vanished.len() as u64 + report.files, 400);
     assert!(!report.vanished.is_empty(), "some were removed in time");
     for path in &report.vanished {
@@ -313,7 +466,12 @@ fn difficult_files(_: &Tool) {
         assert!(!scratch.join("copy2/data").join(name).exists());
     }
     // A source that is not there is an error that names it.
-    let error = pull(&plan(&scratch.join("nothing"), &scratch.join("copy3/data"), None, None), &remote, &Quiet).unwrap_err();
+    let error = pull(
+        &plan(&scratch.join("nothing"), &scratch.join("copy3/data"), None, None),
+        &remote,
+        &Quiet,
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("nothing"), "{error}");
 }
 
@@ -334,10 +492,18 @@ impl Reporter for Meddler {
             fs::remove_file(self.root.join(format!("base/1/{n}"))).unwrap();
         }
         for n in 330..360 {
-            fs::File::options().write(true).open(self.root.join(format!("base/1/{n}"))).unwrap().set_len(10).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(self.root.join(format!("base/1/{n}")))
+                .unwrap()
+                .set_len(10)
+                .unwrap();
         }
         for n in 360..400 {
-            let file = fs::File::options().write(true).open(self.root.join(format!("base/1/{n}"))).unwrap();
+            let file = fs::File::options()
+                .write(true)
+                .open(self.root.join(format!("base/1/{n}")))
+                .unwrap();
             file.set_len(200_000).unwrap();
         }
         Box::new(barkeep::base::report::NoProgress)
@@ -360,7 +526,10 @@ impl Reporter for Saboteur<'_> {
     fn error(&self, _: &str) {}
     fn debug(&self, _: &str) {}
     fn progress(&self, _: &str, _: Total) -> Box<dyn Progress> {
-        Box::new(Countdown { left: AtomicU64::new(30), sessions: self.sshd.session_processes() })
+        Box::new(Countdown {
+            left: AtomicU64::new(30),
+            sessions: self.sshd.session_processes(),
+        })
     }
 }
 
@@ -389,10 +558,18 @@ fn cut_connection(_: &Tool) {
     let error = pull(&plan(&source, &copy, None, None), &remote, &saboteur).unwrap_err();
     assert!(error.to_string().contains("lost"), "{error}");
     let mut patient = plan(&source, &scratch.join("copy2/data"), None, None);
-    patient.retries = Retries { times: 2, sleep: Duration::from_millis(10) };
+    patient.retries = Retries {
+        times: 2,
+        sleep: Duration::from_millis(10),
+    };
     let report = pull(&patient, &remote, &saboteur).unwrap();
     assert_eq!(report.files, 200);
-    run(shell(&format!("diff -r {} {}", source.display(), scratch.join("copy2/data").display()))).success();
+    run(shell(&format!(
+        "diff -r {} {}",
+        source.display(),
+        scratch.join("copy2/data").display()
+    )))
+    .success();
 }
 
 fn masters() -> Vec<String> {
@@ -411,15 +588,28 @@ fn nothing_left(_: &Tool) {
     let (sshd, remote) = sshd(&scratch);
     let source = scratch.join("source");
     write(&source.join("file"), b"content", 10);
-    pull(&plan(&source, &scratch.join("copy/data"), None, None), &remote, &Quiet).unwrap();
+    pull(
+        &plan(&source, &scratch.join("copy/data"), None, None),
+        &remote,
+        &Quiet,
+    )
+    .unwrap();
     let output = remote.run("echo out; echo err >&2; exit 3").unwrap();
-    assert_eq!((output.stdout, output.stderr, output.code), (b"out\n".to_vec(), b"err\n".to_vec(), 3));
+    assert_eq!(
+        (output.stdout, output.stderr, output.code),
+        (b"out\n".to_vec(), b"err\n".to_vec(), 3)
+    );
     assert_eq!(remote.run_with_input("cat", b"fed").unwrap().stdout, b"fed");
     assert_eq!(remote.run("nonexistent-command-xyz").unwrap().code, 127);
     drop(remote);
-    eventually(Duration::from_secs(10), "the end of all sessions", || sshd.session_processes().is_empty());
+    eventually(Duration::from_secs(10), "the end of all sessions", || {
+        sshd.session_processes().is_empty()
+    });
     // Other tests of this process have masters of their own; those of this one end at once.
-    let left: Vec<String> = masters().into_iter().filter(|name| socket_of(name, sshd.port)).collect();
+    let left: Vec<String> = masters()
+        .into_iter()
+        .filter(|name| socket_of(name, sshd.port))
+        .collect();
     assert_eq!(left, Vec::<String>::new());
     // Nobody listens: code 255 and ssh's words, and Barman's sentence from a copy.
     let nobody = format!("ssh -p 1 -o UserKnownHostsFile=/dev/null postgres@127.0.0.1");
@@ -427,14 +617,25 @@ fn nothing_left(_: &Tool) {
     let output = remote.run("true").unwrap();
     assert_eq!(output.code, 255);
     assert!(String::from_utf8_lossy(&output.stderr).contains("refused"));
-    let error = pull(&plan(&source, &scratch.join("copy4/data"), None, None), &remote, &Quiet).unwrap_err();
-    let sentence = format!("Connection failed using '{nobody} -o BatchMode=yes -o StrictHostKeyChecking=no' return code 255");
+    let error = pull(
+        &plan(&source, &scratch.join("copy4/data"), None, None),
+        &remote,
+        &Quiet,
+    )
+    .unwrap_err();
+    let sentence = format!(
+        "Connection failed using '{nobody} -o BatchMode=yes -o StrictHostKeyChecking=no' return code 255"
+    );
     assert!(error.to_string().starts_with(&sentence), "{error}");
 }
 
 fn socket_of(directory: &str, port: u16) -> bool {
     let path = std::env::temp_dir().join(directory).join("s");
-    let ours = run(shell(&format!("ps -ef | grep -F {} | grep -v grep", path.display()))).stdout;
+    let ours = run(shell(&format!(
+        "ps -ef | grep -F {} | grep -v grep",
+        path.display()
+    )))
+    .stdout;
     ours.contains(&port.to_string())
 }
 
@@ -446,9 +647,16 @@ fn rsync_fallback(_: &Tool) {
     write(&source.join("pg_wal/x"), b"left out", 100);
     write(&source.join("file with 'quote'"), b"content", 100);
     // A host whose cache directory cannot be made.
-    let command = format!("{} -o SetEnv=XDG_CACHE_HOME=/proc/nothing", sshd.command_for("postgres"));
+    let command = format!(
+        "{} -o SetEnv=XDG_CACHE_HOME=/proc/nothing",
+        sshd.command_for("postgres")
+    );
     let deny = scratch.join("deny");
-    fs::write(&deny, "#!/bin/sh\ncase \"$*\" in *BARKEEP*) echo 'exec refused' >&2; exit 126;; esac\nexec ssh \"$@\"\n").unwrap();
+    fs::write(
+        &deny,
+        "#!/bin/sh\ncase \"$*\" in *BARKEEP*) echo 'exec refused' >&2; exit 126;; esac\nexec ssh \"$@\"\n",
+    )
+    .unwrap();
     fs::set_permissions(&deny, PermissionsExt::from_mode(0o755)).unwrap();
     let command = command.replacen("ssh", &deny.display().to_string(), 1);
     let remote = Remote::ssh(&command, SshOptions::SERVER).unwrap();
@@ -457,16 +665,31 @@ fn rsync_fallback(_: &Tool) {
     restricted.items[0].filter = Filter::default().exclude(["/pg_wal/*"]);
     let blocked = Blocked::new(&scratch, &sshd);
     let report = pull(&restricted, &blocked.remote, &Quiet).unwrap();
-    assert!(matches!(report.method, Method::Rsync { .. }), "{:?}", report.method);
-    assert_eq!(fs::read(scratch.join("copy/data/base/1/16384")).unwrap(), [3; 20_000]);
+    assert!(
+        matches!(report.method, Method::Rsync { .. }),
+        "{:?}",
+        report.method
+    );
+    assert_eq!(
+        fs::read(scratch.join("copy/data/base/1/16384")).unwrap(),
+        [3; 20_000]
+    );
     assert!(!scratch.join("copy/data/pg_wal/x").exists() && scratch.join("copy/data/pg_wal").exists());
     assert_eq!(report.files, 2);
     assert_eq!(report.manifest.len(), 2);
-    let mut linked = plan(&source, &scratch.join("copy2/data"), Some(&scratch.join("copy/data")), Some(SystemTime::now()));
+    let mut linked = plan(
+        &source,
+        &scratch.join("copy2/data"),
+        Some(&scratch.join("copy/data")),
+        Some(SystemTime::now()),
+    );
     linked.items[0].filter = Filter::default().exclude(["/pg_wal/*"]);
     let report = pull(&linked, &blocked.remote, &Quiet).unwrap();
     assert_eq!((report.reused_files, report.stored_bytes), (2, 0));
-    assert!(same_inode(&scratch.join("copy/data/base/1/16384"), &scratch.join("copy2/data/base/1/16384")));
+    assert!(same_inode(
+        &scratch.join("copy/data/base/1/16384"),
+        &scratch.join("copy2/data/base/1/16384")
+    ));
 }
 
 /// A login whose home and cache cannot hold an executable.
@@ -480,7 +703,9 @@ impl Blocked {
         let cache = scratch.join("ssh/cache-postgres");
         fs::remove_dir_all(&cache).unwrap();
         fs::write(&cache, "").unwrap();
-        Blocked { remote: Remote::ssh(&sshd.command_for("postgres"), SshOptions::SERVER).unwrap() }
+        Blocked {
+            remote: Remote::ssh(&sshd.command_for("postgres"), SshOptions::SERVER).unwrap(),
+        }
     }
 }
 
@@ -500,7 +725,10 @@ fn agent_peak(sshd: &Sshd, work: impl FnOnce() + Send) -> u64 {
                     continue;
                 }
                 let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
+                let line = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix("VmHWM:"))
+                    .unwrap_or("0");
                 peak = peak.max(line.trim().trim_end_matches(" kB").parse().unwrap_or(0));
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -536,8 +764,147 @@ fn memory(_: &Tool) {
         linked.compress = true;
         pull(&linked, &remote, &Quiet).unwrap();
     });
-    run(shell(&format!("cmp {} {}", source.join("big.log").display(), scratch.join("second/data/big.log").display()))).success();
+    run(shell(&format!(
+        "cmp {} {}",
+        source.join("big.log").display(),
+        scratch.join("second/data/big.log").display()
+    )))
+    .success();
     eprintln!("agent peak: full {full} KiB, linked {second} KiB");
     assert!(full > 0 && full < 32 << 10, "{full} KiB");
     assert!(second > 0 && second < 32 << 10, "{second} KiB");
+}
+
+fn push_plan(source: &Path, destination: &Path, delta: bool) -> PushPlan {
+    PushPlan {
+        items: vec![PushItem {
+            label: "pgdata".to_owned(),
+            source: source.to_path_buf(),
+            destination: destination.to_path_buf(),
+            filter: Filter::default()
+                .exclude(["/pg_wal/*"])
+                .protect(["/pg_tblspc/16400"]),
+        }],
+        delta,
+        jobs: 2,
+        bandwidth_kib: None,
+        compress: true,
+        retries: Retries::default(),
+    }
+}
+
+fn backup_tree(root: &Path) {
+    let pages: Vec<u8> = (0..300 * 8192_u32).map(|n| (n / 8192 + 1) as u8).collect();
+    for n in 0..20 {
+        write(&root.join(format!("base/1/{}", 16384 + n)), &pages, 500);
+    }
+    let mut holes = pages.clone();
+    holes[8192 * 10..8192 * 100].fill(0);
+    write(&root.join("base/1/20000"), &holes, 500);
+    write(&root.join("PG_VERSION"), b"15\n", 500);
+    write(&root.join("empty"), b"", 500);
+    write(&root.join("pg_wal/old"), b"not restored", 500);
+    fs::create_dir_all(root.join("pg_tblspc")).unwrap();
+    fs::set_permissions(root.join("base"), PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+fn same_trees(one: &Path, other: &Path) {
+    let listing = "find . -path './pg_wal/*' -prune -o -path './pg_tblspc/*' -prune -o -type f -printf '%P %m %T@ %s\\n' | sort";
+    let of = |root: &Path| {
+        run(shell(&format!("cd {} && {listing}", root.display())))
+            .success()
+            .stdout
+    };
+    assert_eq!(of(one), of(other));
+    run(shell(&format!(
+        "diff -r -x pg_wal -x pg_tblspc {} {}",
+        one.display(),
+        other.display()
+    )))
+    .success();
+}
+
+fn restore(_: &Tool) {
+    let scratch = Scratch::new("engine-restore");
+    let (sshd, remote) = sshd(&scratch);
+    let source = scratch.join("backup/data");
+    backup_tree(&source);
+    scratch.directory("there", &Account::postgres());
+    for (name, remote) in [("there/ssh", &remote), ("local", &Remote::local())] {
+        let destination = scratch.join(name).join("deep/data");
+        let plan = push_plan(&source, &destination, false);
+        let prepared = prepare_push(&plan, remote, &Quiet).unwrap();
+        assert!(!destination.exists(), "preparing changes nothing");
+        assert_eq!((prepared.deletions.len(), prepared.files), (0, 23));
+        let report = prepared.apply(&Quiet).unwrap();
+        assert_eq!(report.method, Method::Agent);
+        same_trees(&source, &destination);
+        assert!(!destination.join("pg_wal/old").exists() && destination.join("pg_wal").is_dir());
+        assert_eq!(
+            fs::metadata(&destination).unwrap().mode() & 0o777,
+            fs::metadata(&source).unwrap().mode() & 0o777
+        );
+        let holes = fs::metadata(destination.join("base/1/20000")).unwrap();
+        assert!(holes.blocks() * 512 >= holes.len(), "room is reserved for zeros");
+    }
+    drop(sshd);
+}
+
+fn delta_restore(_: &Tool) {
+    let scratch = Scratch::new("engine-delta");
+    let (_sshd, remote) = sshd(&scratch);
+    let source = scratch.join("backup/data");
+    backup_tree(&source);
+    scratch.directory("there", &Account::postgres());
+    let destination = scratch.join("there/data");
+    prepare_push(&push_plan(&source, &destination, false), &remote, &Quiet)
+        .unwrap()
+        .apply(&Quiet)
+        .unwrap();
+    // Damage, and things that do not belong.
+    let damaged = destination.join("base/1/16390");
+    let mut content = fs::read(&damaged).unwrap();
+    content[8192 * 7 + 3] ^= 1;
+    content.extend([1; 8192]);
+    let time = fs::metadata(&damaged).unwrap().modified().unwrap();
+    fs::write(&damaged, content).unwrap();
+    touch(&damaged, time);
+    fs::remove_file(destination.join("base/1/16391")).unwrap();
+    fs::remove_file(destination.join("PG_VERSION")).unwrap();
+    fs::create_dir(destination.join("PG_VERSION")).unwrap();
+    write(
+        &destination.join("pg_wal/000000010000000000000001"),
+        b"foreign",
+        1,
+    );
+    write(&destination.join("foreign/deep/file"), b"foreign", 1);
+    write(&destination.join("pg_tblspc/16400/kept"), b"kept", 1);
+    // A file that somebody linked elsewhere must not change there.
+    let elsewhere = scratch.join("there/elsewhere");
+    fs::hard_link(destination.join("base/1/16392"), &elsewhere).unwrap();
+    let mut linked = fs::read(&elsewhere).unwrap();
+    linked[5] ^= 1;
+    fs::write(&elsewhere, &linked).unwrap();
+    run(shell(&format!(
+        "chown -R postgres: {}",
+        scratch.join("there").display()
+    )))
+    .success();
+
+    let plan = push_plan(&source, &destination, true);
+    let prepared = prepare_push(&plan, &remote, &Quiet).unwrap();
+    let expected =
+        ["PG_VERSION", "foreign", "pg_wal/000000010000000000000001"].map(|path| destination.join(path));
+    assert_eq!(prepared.deletions, expected);
+    let report = prepared.apply(&Quiet).unwrap();
+    same_trees(&source, &destination);
+    assert_eq!(
+        fs::read(destination.join("pg_tblspc/16400/kept")).unwrap(),
+        b"kept"
+    );
+    assert!(!destination.join("foreign").exists());
+    assert_eq!(fs::read(&elsewhere).unwrap(), linked);
+    assert_eq!(report.reused_files, 19, "files that were right");
+    // One whole file is new; of the damaged ones a page each.
+    assert!(report.wire_bytes < 100_000, "{}", report.wire_bytes);
 }
