@@ -6,7 +6,10 @@ use super::failure::Failure;
 use super::session::Session;
 use super::value;
 use crate::config::{CombineMode, StagingLocation};
-use crate::recovery::{self, RestoreOptions, SnapshotArguments, TargetAction, TargetTimeline};
+use crate::copy::CopyError;
+use crate::hooks::HookError;
+use crate::recovery::{self, RestoreError, RestoreOptions, SnapshotArguments, TargetAction, TargetTimeline};
+use crate::transport::TransportError;
 
 /// Restore a server, to the end of a backup or to a later point
 #[derive(Debug, clap::Args)]
@@ -135,7 +138,7 @@ impl Restore {
             &self.options(),
             &session.output,
         )
-        .map_err(|error| Failure::error(error.to_string()))?;
+        .map_err(failure)?;
         session.output.show(&report);
         Ok(())
     }
@@ -184,5 +187,16 @@ impl Restore {
                 aws_region: self.aws_region.clone(),
             },
         }
+    }
+}
+
+/// An interruption is reported in Barman's words wherever it was noticed.
+fn failure(error: RestoreError) -> Failure {
+    match error {
+        RestoreError::Interrupted(interrupted)
+        | RestoreError::Copy(CopyError::Interrupted(interrupted))
+        | RestoreError::Transport(TransportError::Interrupted(interrupted))
+        | RestoreError::Hook(HookError::Interrupted(interrupted)) => interrupted.into(),
+        other => Failure::error(other.to_string()),
     }
 }
