@@ -198,24 +198,34 @@ impl Catalog {
     /// # Errors
     /// The catalog cannot be read.
     pub fn plan_deletion(&self, id: &BackupId, rules: &DeletionRules) -> Result<DeletionPlan, CatalogError> {
-        let mut left = self.backups()?;
-        let keeps = self.keeps(&left)?;
+        let backups = self.backups()?;
+        let keeps = self.keeps(&backups)?;
+        let order = chains::post_order(&backups, id);
+        let mut left = backups.clone();
         let mut steps = Vec::new();
-        let mut selections = Vec::new();
-        for id in chains::post_order(&left, id) {
-            let Some(info) = left.get(&id).cloned() else {
+        let mut wal_rules = Vec::new();
+        for id in &order {
+            let Some(info) = left.get(id).cloned() else {
                 continue;
             };
-            selections.push(wal_rule(&left, &keeps, &info, rules));
+            wal_rules.push(match rules.requester {
+                Requester::Operator => wal_rule(&left, &keeps, &info, rules).into_iter().collect(),
+                Requester::Retention => Vec::new(),
+            });
             steps.push(DeletionStep {
-                previous: previous(&left, &id).map(|info| info.id.clone()),
-                next: next(&left, &id).map(|info| info.id.clone()),
+                previous: previous(&left, id).map(|info| info.id.clone()),
+                next: next(&left, id).map(|info| info.id.clone()),
                 info,
                 wal: None,
             });
-            left.remove(&id);
+            left.remove(id);
         }
-        self.select_wal(&mut steps, &selections)?;
+        if rules.requester == Requester::Retention
+            && let Some(last) = wal_rules.last_mut()
+        {
+            *last = oldest_first(backups, &keeps, &order, rules);
+        }
+        self.select_wal(&mut steps, &wal_rules)?;
         Ok(DeletionPlan {
             id: id.clone(),
             steps,
@@ -237,18 +247,18 @@ impl Catalog {
     }
 
     /// Gives each WAL file to the first step that takes it. The database is read only if one may take any.
-    fn select_wal(&self, steps: &mut [DeletionStep], rules: &[Option<WalRule>]) -> Result<(), CatalogError> {
-        for (step, rule) in steps.iter_mut().zip(rules) {
-            step.wal = rule.as_ref().map(|_| Vec::new());
+    fn select_wal(&self, steps: &mut [DeletionStep], rules: &[Vec<WalRule>]) -> Result<(), CatalogError> {
+        for (step, rules) in steps.iter_mut().zip(rules) {
+            step.wal = (!rules.is_empty()).then(Vec::new);
         }
-        if rules.iter().all(Option::is_none) {
+        if rules.iter().all(Vec::is_empty) {
             return Ok(());
         }
         self.xlogdb().scan(|line| {
             let taker = steps
                 .iter_mut()
                 .zip(rules)
-                .find(|(_, rule)| rule.as_ref().is_some_and(|rule| rule.removes(line.name)));
+                .find(|(_, rules)| rules.iter().any(|rule| rule.removes(line.name)));
             if let Some((step, _)) = taker
                 && let Some(wal) = &mut step.wal
             {
@@ -257,6 +267,26 @@ impl Catalog {
             Ok::<_, CatalogError>(ControlFlow::Continue(()))
         })
     }
+}
+
+/// The rules of a whole chain that goes. Barman's retention removes its backups one by one, the oldest first, and each
+/// takes its WAL along; we remove the data of children first, but the same WAL.
+fn oldest_first(
+    mut left: Backups,
+    keeps: &BTreeMap<BackupId, KeepTarget>,
+    chain: &[BackupId],
+    rules: &DeletionRules,
+) -> Vec<WalRule> {
+    let mut ids = chain.to_vec();
+    ids.sort();
+    ids.iter()
+        .filter_map(|id| {
+            let info = left.get(id).cloned()?;
+            let rule = wal_rule(&left, keeps, &info, rules);
+            left.remove(id);
+            rule
+        })
+        .collect()
 }
 
 /// A time that is no number is of no importance for what goes.
