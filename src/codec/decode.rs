@@ -3,10 +3,15 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use liblzma::stream::{CONCATENATED, Stream};
+
 use super::algorithm::Compression;
 
 /// How much is read from the source at a time.
 const BUFFER: usize = 256 * 1024;
+
+/// The most memory that an xz stream may ask for: four times what `xz -9` needs. Zstandard has a limit of its own.
+const XZ_MEMORY: u64 = 256 * 1024 * 1024;
 
 /// A reader of the plain bytes of a compressed stream; `None` for custom filters, which are programs.
 ///
@@ -20,7 +25,10 @@ pub fn reader<'a, R: Read + Send + 'a>(
     Ok(Some(match compression.format() {
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(source)),
-        Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(source)),
+        Compression::Xz => {
+            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED).map_err(io::Error::other)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(source, stream))
+        }
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(source)?),
         Compression::Lz4 => Box::new(Lz4Frames {
             decoder: lz4_flex::frame::FrameDecoder::new(source),
@@ -54,6 +62,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::codec::{Detector, Level, encode::Encoder};
+    use proptest::prelude::*;
     use std::io::Write;
 
     /// Something like a segment: pages with a header, some text, zeros at the end.
@@ -137,6 +146,34 @@ mod tests {
                 decompress(compression, &damaged).is_err(),
                 "{compression} damaged"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_decoder_panic_or_read_on_for_ever(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..600),
+            which in 0usize..10,
+        ) {
+            let compression = Compression::ALL[which];
+            if let Some(magic) = compression.magic() {
+                let mut head = magic.to_vec();
+                head.append(&mut bytes);
+                let mut plain = reader(head.as_slice(), compression).unwrap().unwrap().take(1 << 24);
+                let _ = io::copy(&mut plain, &mut io::sink());
+            }
+        }
+
+        #[test]
+        fn no_damage_makes_a_decoder_panic(position in 0usize..4000, value in any::<u8>(), which in 0usize..10) {
+            let compression = Compression::ALL[which];
+            if compression != Compression::Custom {
+                let mut packed = compress(compression, Level::Low, &content()[..100_000]);
+                let position = position % packed.len();
+                packed[position] = value;
+                let mut plain = reader(packed.as_slice(), compression).unwrap().unwrap().take(1 << 24);
+                let _ = io::copy(&mut plain, &mut io::sink());
+            }
         }
     }
 

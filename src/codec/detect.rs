@@ -120,6 +120,17 @@ fn head_of(reader: impl Read, size: usize) -> io::Result<Vec<u8>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_looked_at(head in prop::collection::vec(any::<u8>(), 0..64)) {
+            for custom in [CustomMagic::Unused, CustomMagic::Everything, CustomMagic::Bytes(vec![7; 40])] {
+                let stored = Detector::new(custom).recognise(&head);
+                prop_assert!(!stored.encrypted || stored.compression.is_none());
+            }
+        }
+    }
 
     #[test]
     fn magic_decides() {

@@ -75,6 +75,19 @@ pub fn sample_header(name: &str, segment_size: u32, system_identifier: u64) -> V
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_looked_at(mut head in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = SegmentHeader::parse(&head);
+            if let Some(start) = head.get_mut(..4) {
+                start.copy_from_slice(&[0x10, 0xd1, 2, 0]);
+                let name = SegmentName { timeline: 1, log: u32::MAX, segment: u32::MAX };
+                let _ = SegmentHeader::parse(&head).map(|header| header.belongs_to(name));
+            }
+        }
+    }
 
     #[test]
     fn header_names_its_segment() {
@@ -88,7 +101,7 @@ mod tests {
     #[test]
     fn anything_else_is_not_a_header() {
         let good = sample_header("000000010000000000000001", 1 << 24, 1);
-        assert!(SegmentHeader::parse(&good[..39]).is_none());
+        assert!(SegmentHeader::parse(&good[..35]).is_none());
         assert!(SegmentHeader::parse(&[0; 64]).is_none());
         assert!(SegmentHeader::parse(&sample_header("000000010000000000000001", 12345, 1)).is_none());
     }

@@ -1,0 +1,130 @@
+//! Tests of `put-wal`.
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::archive::sandbox::{Sandbox, segment};
+use crate::codec::encode::Encoder;
+use crate::codec::{Compression, Level};
+use proptest::prelude::*;
+
+const NAME: &str = "000000010000000000000001";
+
+fn stream(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o600);
+        header.set_mtime(1_795_208_667);
+        tar.append_data(&mut header, name, *content).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn delivery(name: &str, content: &[u8]) -> Vec<u8> {
+    let list = format!("{} *{name}\n", hexadecimal(&Sha256::digest(content)));
+    stream(&[(name, content), ("SHA256SUMS", list.as_bytes())])
+}
+
+fn put(sandbox: &Sandbox, bytes: &[u8]) -> Result<Vec<Received>, PutWalError> {
+    put_wal(&sandbox.places(), &WalCodec::default(), bytes)
+}
+
+#[test]
+fn a_delivery_is_accepted_with_its_time() {
+    let sandbox = Sandbox::new();
+    let content = segment(NAME, 1);
+    put(&sandbox, &delivery(NAME, &content)).unwrap();
+    assert_eq!(sandbox.list("incoming"), [NAME]);
+    let path = sandbox.root.join("incoming").join(NAME);
+    assert_eq!(fs::read(&path).unwrap(), content);
+    let mtime = fs::metadata(&path).unwrap().modified().unwrap();
+    assert_eq!(mtime, SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_208_667));
+    // Again, and compressed this time: it is the same WAL.
+    put(&sandbox, &delivery(NAME, &content)).unwrap();
+    let mut encoder = Encoder::new(Vec::new(), Compression::Gzip, Level::Low)
+        .unwrap()
+        .unwrap();
+    encoder.write_all(&content).unwrap();
+    put(&sandbox, &delivery(NAME, &encoder.finish().unwrap())).unwrap();
+    assert_eq!(sandbox.list("incoming"), [NAME]);
+    assert_eq!(fs::read(&path).unwrap(), content);
+}
+
+#[test]
+fn another_content_is_refused_whether_it_waits_or_is_archived() {
+    let sandbox = Sandbox::new();
+    put(&sandbox, &delivery(NAME, &segment(NAME, 1))).unwrap();
+    let error = put(&sandbox, &delivery(NAME, &segment(NAME, 2))).unwrap_err();
+    assert!(matches!(error, PutWalError::Duplicate { .. }), "{error}");
+    let archived = sandbox.places().archived(NAME).unwrap();
+    fs::create_dir_all(archived.parent().unwrap()).unwrap();
+    fs::rename(sandbox.root.join("incoming").join(NAME), archived).unwrap();
+    assert!(put(&sandbox, &delivery(NAME, &segment(NAME, 2))).is_err());
+    assert_eq!(sandbox.list("incoming"), [""; 0]);
+    // The same content is let in: the archiver makes sure that it is recorded.
+    put(&sandbox, &delivery(NAME, &segment(NAME, 1))).unwrap();
+    assert_eq!(sandbox.list("incoming"), [NAME]);
+}
+
+#[test]
+fn nothing_of_a_bad_delivery_is_kept() {
+    let sandbox = Sandbox::new();
+    let content = segment(NAME, 1);
+    let good = delivery(NAME, &content);
+    let bad: [(&str, Vec<u8>); 8] = [
+        ("empty", Vec::new()),
+        ("garbage", b"hello".to_vec()),
+        ("truncated", good[..good.len() / 2].to_vec()),
+        ("no list", stream(&[(NAME, &content)])),
+        (
+            "no file",
+            stream(&[("SHA256SUMS", b"ab *000000010000000000000001\n")]),
+        ),
+        (
+            "wrong sum",
+            stream(&[
+                (NAME, &content),
+                ("SHA256SUMS", b"ab *000000010000000000000001\n"),
+            ]),
+        ),
+        ("not a WAL name", delivery("passwd", b"x")),
+        ("a path", delivery("d/000000010000000000000001", b"x")),
+    ];
+    for (what, bytes) in bad {
+        assert!(put(&sandbox, &bytes).is_err(), "{what}");
+        assert_eq!(sandbox.list("incoming"), [""; 0], "{what}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_stream_is_accepted_by_accident(position in 0usize..4096, value in any::<u8>(), length in 0usize..8000) {
+        let sandbox = Sandbox::new();
+        let content = b"1\t0/3000000\tno recovery target specified\n".repeat(40);
+        let mut bytes = delivery("00000002.history", &content);
+        bytes.truncate(length);
+        if let Some(byte) = bytes.get_mut(position) {
+            *byte = value;
+        }
+        match put(&sandbox, &bytes) {
+            Ok(received) if received.is_empty() => prop_assert_eq!(sandbox.list("incoming"), [""; 0]),
+            Ok(_) => {
+                let name = sandbox.list("incoming").remove(0);
+                let path = sandbox.root.join("incoming").join(name);
+                prop_assert_eq!(fs::read(path).unwrap(), content);
+            }
+            Err(_) => prop_assert_eq!(sandbox.list("incoming"), [""; 0]),
+        }
+    }
+}
+
+#[test]
+fn md5_lists_of_old_clients_are_understood() {
+    let sandbox = Sandbox::new();
+    let content = b"history";
+    let list = format!("{}  00000002.history\n", hexadecimal(&md5::Md5::digest(content)));
+    let bytes = stream(&[("./00000002.history", content), ("MD5SUMS", list.as_bytes())]);
+    put(&sandbox, &bytes).unwrap();
+    assert_eq!(sandbox.list("incoming"), ["00000002.history"]);
+}
