@@ -18,6 +18,7 @@ mod push;
 mod queue;
 mod report;
 mod rsync;
+pub mod verify;
 
 pub use crate::agent::filter::{Filter, Rule};
 pub use plan::{Checksum, CopyItem, CopyPlan, ItemContent, PageChecks, PushItem, PushPlan, Retries, Reuse};

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod conninfo;
+pub mod control_file;
 pub mod facts;
 pub mod history;
 pub mod label;
