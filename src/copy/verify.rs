@@ -19,8 +19,13 @@ use crate::base::interrupt;
 use crate::postgres::manifest::{Checksum, ManifestError, ManifestFile};
 
 /// Files and directories that `pg_verifybackup` does not look at.
-const IGNORED: [&str; 5] =
-    ["backup_manifest", "pg_wal", "postgresql.auto.conf", "recovery.signal", "standby.signal"];
+const IGNORED: [&str; 5] = [
+    "backup_manifest",
+    "pg_wal",
+    "postgresql.auto.conf",
+    "recovery.signal",
+    "standby.signal",
+];
 
 /// Something that is not as the manifest says. The texts are those of `pg_verifybackup`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +90,11 @@ pub fn verify(directory: &Path, manifest: &Path, jobs: usize) -> Result<Vec<Prob
         match expected.remove(&*path) {
             None => problems.push(Problem::Extra(name())),
             Some(file) if file.size != size => {
-                problems.push(Problem::Size { path: name(), actual: size, expected: file.size });
+                problems.push(Problem::Size {
+                    path: name(),
+                    actual: size,
+                    expected: file.size,
+                });
             }
             Some(file) => present.push(file),
         }
@@ -101,7 +110,10 @@ pub fn verify(directory: &Path, manifest: &Path, jobs: usize) -> Result<Vec<Prob
         match hash(&path, file.algorithm)? {
             Ok(sum) if sum == file.checksum => Ok(None),
             Ok(_) => Ok(Some(Problem::Content(name))),
-            Err(error) => Ok(Some(Problem::Unreadable { path: name, reason: error.to_string() })),
+            Err(error) => Ok(Some(Problem::Unreadable {
+                path: name,
+                reason: error.to_string(),
+            })),
         }
     })?;
     problems.extend(found.into_iter().flatten());
@@ -120,10 +132,18 @@ pub fn checksums(directory: &Path, algorithm: Checksum, jobs: usize) -> Result<V
     in_parallel(&files, jobs, |(path, _)| {
         let full = below(directory, path);
         let modified = Time::modified(&fs::metadata(&full).at("look at", &full)?).seconds;
-        let sum = local::hash(&full, Some(algorithm), &|| interrupt::check().map_err(std::io::Error::other));
+        let sum = local::hash(&full, Some(algorithm), &|| {
+            interrupt::check().map_err(std::io::Error::other)
+        });
         interrupt::check()?;
         let sum = sum?;
-        Ok(ManifestFile { path: path.to_vec(), size: sum.size, modified, algorithm, checksum: sum.checksum })
+        Ok(ManifestFile {
+            path: path.to_vec(),
+            size: sum.size,
+            modified,
+            algorithm,
+            checksum: sum.checksum,
+        })
     })
 }
 
@@ -154,13 +174,16 @@ fn files(directory: &Path) -> Result<Vec<(Box<[u8]>, u64)>, CopyError> {
 
 fn is_ignored(path: &[u8]) -> bool {
     IGNORED.iter().any(|ignored| {
-        path.strip_prefix(ignored.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        path.strip_prefix(ignored.as_bytes())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     })
 }
 
 /// The inner result is about this file, the outer one about the whole work.
 fn hash(path: &Path, algorithm: Checksum) -> Result<Result<Vec<u8>, PathError>, CopyError> {
-    let sum = local::hash(path, Some(algorithm), &|| interrupt::check().map_err(std::io::Error::other));
+    let sum = local::hash(path, Some(algorithm), &|| {
+        interrupt::check().map_err(std::io::Error::other)
+    });
     interrupt::check()?;
     Ok(sum.map(|sum| sum.checksum))
 }
@@ -182,9 +205,15 @@ fn in_parallel<T: Sync, R: Send>(
                     items.get(index).map(|item| (index, item))
                 } {
                     match work(item) {
-                        Ok(result) => results.lock().unwrap_or_else(PoisonError::into_inner).push((index, result)),
+                        Ok(result) => results
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push((index, result)),
                         Err(error) => {
-                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                            failure
+                                .lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .get_or_insert(error);
                             next.store(usize::MAX / 2, Ordering::SeqCst);
                         }
                     }
@@ -237,7 +266,11 @@ mod tests {
             problems,
             [
                 Problem::Content("base/1/1".to_owned()),
-                Problem::Size { path: "base/1/2".to_owned(), actual: 6, expected: 19 },
+                Problem::Size {
+                    path: "base/1/2".to_owned(),
+                    actual: 6,
+                    expected: 19
+                },
                 Problem::Missing("base/1/3".to_owned()),
                 Problem::Extra("base/1/new".to_owned()),
             ]

@@ -97,12 +97,18 @@ fn crc_offset(content: &[u8]) -> Result<usize, ControlFileError> {
 }
 
 fn word(content: &[u8], offset: usize) -> Result<u32, ControlFileError> {
-    let bytes = content.get(offset..).and_then(<[u8]>::first_chunk::<4>).ok_or(ControlFileError::Short)?;
+    let bytes = content
+        .get(offset..)
+        .and_then(<[u8]>::first_chunk::<4>)
+        .ok_or(ControlFileError::Short)?;
     Ok(u32::from_ne_bytes(*bytes))
 }
 
 fn long(content: &[u8], offset: usize) -> Result<u64, ControlFileError> {
-    let bytes = content.get(offset..).and_then(<[u8]>::first_chunk::<8>).ok_or(ControlFileError::Short)?;
+    let bytes = content
+        .get(offset..)
+        .and_then(<[u8]>::first_chunk::<8>)
+        .ok_or(ControlFileError::Short)?;
     Ok(u64::from_ne_bytes(*bytes))
 }
 
@@ -146,7 +152,10 @@ mod tests {
         content[100] ^= 1;
         assert_eq!(ControlFile::parse(&content), Err(ControlFileError::Crc));
         content[8] = 1;
-        assert!(matches!(ControlFile::parse(&content), Err(ControlFileError::Version(_))));
+        assert!(matches!(
+            ControlFile::parse(&content),
+            Err(ControlFileError::Version(_))
+        ));
         assert_eq!(ControlFile::parse(&[0; 5]), Err(ControlFileError::Short));
     }
 }

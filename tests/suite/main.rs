@@ -7,8 +7,10 @@
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
 mod conformance;
+mod crash;
 mod differential;
 mod engine;
+mod interop;
 mod scenario;
 mod support;
 
@@ -36,6 +38,8 @@ fn main() {
     trials.extend(differential::trials());
     trials.extend(scenario::trials(&barkeep));
     trials.extend(engine::trials(&barkeep));
+    trials.extend(interop::trials(&barkeep));
+    trials.extend(crash::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.
     drop(fixtures);

@@ -13,7 +13,7 @@ mod cases_delete;
 mod cases_live;
 mod cases_restore;
 mod fixture;
-mod normalise;
+pub mod normalise;
 mod runner;
 
 pub use fixture::Fixtures;

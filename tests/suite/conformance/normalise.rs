@@ -24,6 +24,8 @@ const RULES: &[(&str, &str)] = &[
     ),
     (r"\.\d{8}T\d{6}Z\.", ".STAMP."),
     (r"process \w+ \(pid \d+\)", "process (pid PID)"),
+    // differences.md: "place of a mistake".
+    (r" \((?:[^\s()]*\.conf|[^\s()]*\.auto\.conf):\d+\)", ""),
     // The drivers of both tools word a refused connection alike but may differ in their final hint.
     (r"(?m)[ \t]+$", ""),
 ];
@@ -35,5 +37,31 @@ pub fn text(input: &str) -> String {
         let pattern = Regex::new(pattern).unwrap();
         output = pattern.replace_all(&output, *replacement).into_owned();
     }
-    output
+    order_of_warnings(&output)
+}
+
+/// differences.md, "order of warnings": Barman's changes from run to run. On the console they are neighbouring lines,
+/// in JSON the items of `_WARNING`.
+fn order_of_warnings(text: &str) -> String {
+    let is_warning = |line: &str| {
+        line.starts_with("WARNING: Invalid configuration option")
+            || line.starts_with("WARNING: Ignoring invalid configuration")
+    };
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    for run in lines.chunk_by_mut(|a, b| is_warning(a) && is_warning(b)) {
+        if run.len() > 1 {
+            run.sort_unstable();
+        }
+    }
+    let text = lines.join("\n");
+    let list = Regex::new(r#""_WARNING": \[(".*?")\]"#).unwrap();
+    list.replace(&text, |found: &regex_lite::Captures<'_>| {
+        let mut items: Vec<&str> = found[1]
+            .split("\", \"")
+            .map(|item| item.trim_matches('"'))
+            .collect();
+        items.sort_unstable();
+        format!("\"_WARNING\": [\"{}\"]", items.join("\", \""))
+    })
+    .into_owned()
 }
