@@ -95,7 +95,11 @@ impl BackupReport {
         let info = &self.info;
         let whole = match info.backup_type() {
             BackupType::Rsync => info.size?,
-            BackupType::Incremental => info.cluster_size?,
+            BackupType::Incremental => match info.cluster_size {
+                Some(size) => size,
+                // Nothing is known to be saved, and Barman says so.
+                None => return Some((0, 0.0)),
+            },
             BackupType::Full | BackupType::Snapshot => return None,
         };
         let ratio = if whole == 0 {

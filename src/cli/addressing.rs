@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::session::Session;
 use crate::base::interrupt;
 use crate::base::report::Reporter;
-use crate::catalog::{BackupId, Catalog};
+use crate::catalog::{BackupId, BackupInfo, Catalog};
 use crate::config::ServerConfig;
 
 /// What a command does with a server in some state.
@@ -70,6 +70,21 @@ pub(super) struct FoundBackup<'a> {
     pub(super) catalog: Catalog,
     /// Its id.
     pub(super) id: BackupId,
+}
+
+impl FoundBackup<'_> {
+    /// What the catalog knows of the backup.
+    pub(super) fn info(&self) -> Result<BackupInfo, Failure> {
+        self.catalog.load(&self.id)?.ok_or_else(|| self.gone())
+    }
+
+    /// The failure of a backup that was deleted after it had been found.
+    pub(super) fn gone(&self) -> Failure {
+        Failure::error(format!(
+            "Unknown backup '{}' for server '{}'",
+            self.id, self.server.name
+        ))
+    }
 }
 
 impl Session {

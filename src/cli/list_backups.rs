@@ -1,8 +1,11 @@
 //! `barman list-backups`.
 
+use super::addressing;
 use super::arguments::ServersArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::catalog::Catalog;
+use crate::output::backup_list::BackupList;
 
 /// List the backups of servers
 #[derive(Debug, clap::Args)]
@@ -15,7 +18,14 @@ pub(super) struct ListBackups {
 }
 
 impl ListBackups {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("list-backups"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        session.for_servers(&self.servers.server_name, addressing::SHOW, |server| {
+            session.output.show(&BackupList {
+                server: &server.name,
+                backups: &Catalog::of(server)?.list(server)?,
+                minimal: self.minimal,
+            });
+            Ok(())
+        })
     }
 }

@@ -1,8 +1,10 @@
 //! `barman list-files`.
 
+use super::addressing;
 use super::arguments::BackupArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::catalog::FileTarget;
 
 /// List the files of a backup
 #[derive(Debug, clap::Args)]
@@ -19,7 +21,17 @@ pub(super) struct ListFiles {
 }
 
 impl ListFiles {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("list-files"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        let target = FileTarget::parse(&self.target).unwrap_or(FileTarget::Standalone);
+        let Some(found) = session.backup(&self.backup, addressing::SHOW)? else {
+            return Ok(());
+        };
+        let info = found.info()?;
+        found
+            .catalog
+            .files(&info, target, self.list_empty_directories, &mut |path| {
+                session.output.listing(&path.display().to_string());
+            })?;
+        Ok(())
     }
 }

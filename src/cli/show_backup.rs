@@ -1,5 +1,6 @@
 //! `barman show-backup`.
 
+use super::addressing;
 use super::arguments::BackupArgument;
 use super::failure::Failure;
 use super::session::Session;
@@ -12,7 +13,16 @@ pub(super) struct ShowBackup {
 }
 
 impl ShowBackup {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("show-backup"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        let Some(found) = session.backup(&self.backup, addressing::SHOW)? else {
+            return Ok(());
+        };
+        // The backup may have been deleted since it was found.
+        let report = found
+            .catalog
+            .report(found.server, &found.id)?
+            .ok_or_else(|| found.gone())?;
+        session.output.show(&report);
+        Ok(())
     }
 }

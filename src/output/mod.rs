@@ -4,6 +4,8 @@
 //! remembers the exit code. What it writes has no passwords in it, whatever the format.
 
 pub mod backup;
+pub mod backup_list;
+mod backup_show;
 pub mod check;
 pub mod keep;
 pub mod log_file;
@@ -130,6 +132,17 @@ impl Output {
     /// A bare text on standard error, in every format.
     pub fn plain_error(&self, text: &str) {
         self.screen.write(Stream::Err, &redacted(&format!("{text}\n")));
+    }
+
+    /// One of very many lines that make up an answer. Not logged.
+    pub fn listing(&self, line: &str) {
+        match self.style.format {
+            Format::Console if !self.style.quiet => {
+                self.screen.write(Stream::Out, &redacted(&format!("{line}\n")));
+            }
+            Format::Json => self.remember("_INFO", line),
+            Format::Console | Format::Nagios => {}
+        }
     }
 
     /// A document that is one text: on the console as it is, in JSON as one string among the lines. Not logged.

@@ -1,0 +1,1 @@
+//! `show-backup` as Barman shows the same backups.
