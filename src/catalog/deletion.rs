@@ -236,16 +236,24 @@ impl<'a> Deletion<'a> {
     /// The point of no return: the backup is no longer a good one, for either tool.
     fn mark(&self, info: &BackupInfo) -> Result<(), DeletionError> {
         self.catalog.begin_deletion(&info.id)?;
-        let mut marked = info.clone();
+        let mut marked = self.current(info)?;
         marked.status = BackupStatus::Failed;
         marked.error = Some(UNFINISHED.to_owned());
         self.catalog.save(&marked)?;
         Ok(())
     }
 
+    /// The metadata as they are now: the plan is older than the deletion of the children, which their parent names.
+    fn current(&self, info: &BackupInfo) -> Result<BackupInfo, CatalogError> {
+        Ok(self.catalog.load(&info.id)?.unwrap_or_else(|| info.clone()))
+    }
+
     /// Takes [`Deletion::mark`] back: nothing has been removed.
     fn unmark(&self, info: &BackupInfo) -> Result<(), DeletionError> {
-        self.catalog.save(info)?;
+        let mut restored = self.current(info)?;
+        restored.status = info.status;
+        restored.error.clone_from(&info.error);
+        self.catalog.save(&restored)?;
         self.catalog.end_deletion(&info.id)?;
         Ok(())
     }

@@ -35,7 +35,7 @@ fn main() {
     let barkeep = Tool::barkeep(&programs);
     let fixtures = Arc::new(Fixtures::new(barkeep.clone()));
     let mut trials = conformance::trials(&fixtures);
-    trials.extend(differential::trials());
+    trials.extend(differential::trials(&barkeep));
     trials.extend(scenario::trials(&barkeep));
     trials.extend(engine::trials(&barkeep));
     trials.extend(interop::trials(&barkeep));

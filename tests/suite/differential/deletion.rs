@@ -109,7 +109,7 @@ fn delete(home: &Path, server: &Server, id: &str) -> Result<(), DeletionError> {
     Deletion::by_operator(&catalog, &config, &hooks, &Quiet).run(&BackupId::parse(id).unwrap())
 }
 
-fn copy_of(from: &Path, to: &Path) -> PathBuf {
+pub fn copy_of(from: &Path, to: &Path) -> PathBuf {
     let copied = std::process::Command::new("cp")
         .arg("-a")
         .args([from, to])
@@ -145,7 +145,7 @@ fn compare(theirs: &Path, ours: &Path, server: &Server, differences: &mut Vec<St
 }
 
 /// The files below a directory, with the content of those that are text.
-fn files(root: &Path) -> BTreeMap<String, String> {
+pub fn files(root: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for entry in WalkDir::new(root).into_iter().map(Result::unwrap) {
         let name = entry.path().strip_prefix(root).unwrap().display().to_string();

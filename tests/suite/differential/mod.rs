@@ -3,14 +3,22 @@
 //! The catalogs come from a fixed seed: a failure can be had again. `BARKEEP_TEST_SEED` tries another one.
 
 mod deletion;
+mod killed;
 mod listing;
 mod random;
 
 use libtest_mimic::Trial;
 
+use crate::support::tool::Tool;
+
 /// The tests of this module.
-pub fn trials() -> Vec<Trial> {
+pub fn trials(barkeep: &Tool) -> Vec<Trial> {
+    let barkeep = barkeep.clone();
     vec![
+        Trial::test("differential::delete_killed", move || {
+            killed::every_step_of_delete(&barkeep);
+            Ok(())
+        }),
         Trial::test("differential::listing", || {
             listing::same_retention_and_sizes();
             Ok(())
