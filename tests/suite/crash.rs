@@ -96,7 +96,7 @@ fn interrupted_backup(tool: &Tool, blow: &Blow) {
         lab.cluster.launch();
     }
 
-    let newest = newest_backup(&lab.manager, tool);
+    let newest = newest_backup(&lab.manager);
     if matches!(blow, Blow::Signal(Signal::SIGKILL)) {
         assert_eq!(newest.status, "STARTED", "nobody was left to write more");
     } else {
@@ -160,8 +160,8 @@ struct Newest {
     error: String,
 }
 
-fn newest_backup(manager: &Manager, tool: &Tool) -> Newest {
-    let id = manager.backup_ids(tool, "main")[0].clone();
+fn newest_backup(manager: &Manager) -> Newest {
+    let id = manager.backup_ids("main")[0].clone();
     let text =
         std::fs::read_to_string(manager.server("main").join(format!("meta/{id}-backup.info"))).unwrap();
     let value = |key: &str| {
@@ -184,7 +184,7 @@ fn both_tools_read(manager: &Manager, tool: &Tool) {
     let barman = Tool::barman();
     let listed = [&barman, tool].map(|tool| manager.run(tool, &["list-backups", "main"]).success().stdout);
     assert_eq!(listed[0], listed[1]);
-    for id in manager.backup_ids(tool, "main") {
+    for id in manager.backup_ids("main") {
         for tool in [&barman, tool] {
             manager.run(tool, &["show-backup", "main", &id]).success();
         }
@@ -294,11 +294,7 @@ fn delete_killed(tool: &Tool) {
     give_to(&manager.home(), &manager.account);
     for id in &ids[..5] {
         for pause in (1..40).step_by(4) {
-            if !manager
-                .backup_ids(tool, "main")
-                .iter()
-                .any(|present| present == id)
-            {
+            if !manager.backup_ids("main").iter().any(|present| present == id) {
                 break;
             }
             let mut delete = Background::start(
@@ -309,16 +305,12 @@ fn delete_killed(tool: &Tool) {
             delete.stop();
             both_tools_read(&manager, tool);
         }
-        if manager
-            .backup_ids(tool, "main")
-            .iter()
-            .any(|present| present == id)
-        {
+        if manager.backup_ids("main").iter().any(|present| present == id) {
             manager.run(tool, &["delete", "main", id]).success();
         }
         assert!(!manager.server("main").join("base").join(id).exists());
     }
-    assert_eq!(manager.backup_ids(tool, "main"), [ids[5]]);
+    assert_eq!(manager.backup_ids("main"), [ids[5]]);
     // The last backup and everything after it is there, in the archive and in the database.
     let recorded = recorded(&manager);
     for segment in 110..=130 {
@@ -327,7 +319,7 @@ fn delete_killed(tool: &Tool) {
         assert_eq!(archived(&manager, &name), wal_content(&name));
     }
     manager.run(tool, &["check-backup", "main", ids[5]]).success();
-    let status = newest_backup(&manager, tool).status;
+    let status = newest_backup(&manager).status;
     assert_eq!(status, "DONE");
 }
 
@@ -410,7 +402,7 @@ fn backup_on_a_full_disk(tool: &Tool) {
     let finished = lab.manager.run(tool, &["backup", "main"]);
     assert_eq!(finished.code, 1, "{}{}", finished.stdout, finished.stderr);
     both_tools_read(&lab.manager, tool);
-    let newest = newest_backup(&lab.manager, tool);
+    let newest = newest_backup(&lab.manager);
     if newest.id != good {
         assert!(
             matches!(newest.status.as_str(), "FAILED" | "EMPTY" | "STARTED"),

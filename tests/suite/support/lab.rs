@@ -160,7 +160,7 @@ impl Lab {
     /// Runs a backup and waits for its WAL.
     #[track_caller]
     pub fn backup(&self, tool: &Tool, more: &[&str]) -> String {
-        let before = self.manager.backup_ids(tool, "main");
+        let before = self.manager.backup_ids("main");
         // Ids have a resolution of a second.
         if let Some(newest) = before.first() {
             eventually(Duration::from_secs(3), "the next second", || {
@@ -171,7 +171,7 @@ impl Lab {
         arguments.extend(more);
         arguments.push("main");
         self.manager.run(tool, &arguments).success();
-        let ids = self.manager.backup_ids(tool, "main");
+        let ids = self.manager.backup_ids("main");
         assert_eq!(
             ids.len(),
             before.len() + 1,

@@ -113,11 +113,20 @@ impl Manager {
         })
     }
 
-    /// The backup ids of a server, newest first.
+    /// The backup ids of a server, newest first, as the information files say.
     #[track_caller]
-    pub fn backup_ids(&self, tool: &Tool, server: &str) -> Vec<String> {
-        let finished = self.run(tool, &["list-backups", "--minimal", server]).success();
-        finished.stdout.lines().map(str::to_owned).collect()
+    pub fn backup_ids(&self, server: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.server(server).join("meta")) else {
+            return Vec::new();
+        };
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut ids: Vec<String> = names
+            .filter_map(|name| name.strip_suffix("-backup.info").map(str::to_owned))
+            .collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids
     }
 
     /// The tool's log.
