@@ -78,6 +78,11 @@ impl FoundBackup<'_> {
         self.catalog.load(&self.id)?.ok_or_else(|| self.gone())
     }
 
+    /// How many workers read its files.
+    pub(super) fn workers(&self) -> usize {
+        usize::try_from(self.server.parallel_jobs).unwrap_or(1).max(1)
+    }
+
     /// The failure of a backup that was deleted after it had been found.
     pub(super) fn gone(&self) -> Failure {
         Failure::error(format!(
