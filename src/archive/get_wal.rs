@@ -42,7 +42,7 @@ pub enum GetWalError {
         server: String,
     },
     /// The output file cannot be created. Exit code 3.
-    #[error("Unable to open '{}' file: {}", path.display(), crate::base::error::strerror(source))]
+    #[error("Unable to open '{}' file: {}: '{}'", path.display(), python_text(source), path.display())]
     Output {
         /// The output file.
         path: PathBuf,
