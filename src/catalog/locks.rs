@@ -138,7 +138,8 @@ pub struct Cleaned {
     pub failed: Vec<LockError>,
 }
 
-/// Removes every lock file that nobody holds (`lock-directory-cleanup`).
+/// Removes every lock file that nobody holds (`lock-directory-cleanup`), but for those that processes wait for: a Barman
+/// that waits would end up with a lock on a file without a name, which excludes nobody.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -151,7 +152,8 @@ pub fn clean(lock_directory: &Path) -> Result<Cleaned, crate::base::error::PathE
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        if !name.starts_with('.') || !name.ends_with(".lock") || !path.is_file() {
+        let waited_for = name.ends_with("-xlogdb.lock") || name.ends_with("-sync-wal.lock");
+        if !name.starts_with('.') || !name.ends_with(".lock") || waited_for || !path.is_file() {
             continue;
         }
         match LockFile::try_acquire(&path) {
