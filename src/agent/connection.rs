@@ -75,9 +75,18 @@ pub struct Connection {
     far: Far,
     host: String,
     noise: Vec<String>,
+    aes: bool,
+}
+
+/// Whether an ssh connection is shared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Shared,
+    Own,
 }
 
 /// What is at the other end, to be waited for.
+#[allow(clippy::large_enum_variant)] // one per connection
 enum Far {
     Thread(Option<JoinHandle<Result<(), FrameError>>>),
     Process {
@@ -92,10 +101,22 @@ impl Connection {
     /// # Errors
     /// The host cannot be reached, or cannot run the agent.
     pub fn open(remote: &Remote, compress: bool, stop: &Stop) -> Result<Connection, ConnectError> {
+        Self::start(remote, compress, stop, Line::Shared)
+    }
+
+    /// [`Connection::open`] with an ssh connection of its own, for parallel bulk data.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub fn open_own(remote: &Remote, compress: bool, stop: &Stop) -> Result<Connection, ConnectError> {
+        Self::start(remote, compress, stop, Line::Own)
+    }
+
+    fn start(remote: &Remote, compress: bool, stop: &Stop, line: Line) -> Result<Connection, ConnectError> {
         let mut connection = if remote.is_local() {
             local(stop)?
         } else {
-            over_ssh(remote, stop)?
+            over_ssh(remote, stop, line)?
         };
         let cannot = |reason: String| ConnectError::CannotRun {
             host: remote.describe(),
@@ -109,17 +130,19 @@ impl Connection {
             .ask(&hello)
             .map_err(|error| cannot(error.to_string()))?;
         match connection.answer() {
-            Ok(Response::Hello { version: VERSION, .. }) => {}
+            Ok(Response::Hello {
+                version: VERSION,
+                aes,
+                ..
+            }) => connection.aes = aes,
             Ok(Response::Hello { version, .. }) => {
                 return Err(cannot(format!("it speaks version {version}")));
             }
             Ok(other) => return Err(cannot(format!("unexpected answer {other:?}"))),
             Err(error) => return Err(cannot(error.to_string())),
         }
-        if compress {
-            if let Some(requests) = connection.requests.as_mut() {
-                requests.compress().map_err(|error| cannot(error.to_string()))?;
-            }
+        if let Some(requests) = connection.requests.as_mut().filter(|_| compress) {
+            requests.compress().map_err(|error| cannot(error.to_string()))?;
         }
         Ok(connection)
     }
@@ -128,6 +151,12 @@ impl Connection {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether the agent's processor has AES instructions.
+    #[must_use]
+    pub fn has_aes(&self) -> bool {
+        self.aes
     }
 
     /// Lines that came before the agent's banner.
@@ -303,6 +332,7 @@ fn local(stop: &Stop) -> Result<Connection, ConnectError> {
         far: Far::Thread(Some(thread)),
         host: "local".to_owned(),
         noise,
+        aes: false,
     };
     match greeting {
         Ok(Greeting::Ready) => Ok(connection),
@@ -313,11 +343,16 @@ fn local(stop: &Stop) -> Result<Connection, ConnectError> {
     }
 }
 
-fn over_ssh(remote: &Remote, stop: &Stop) -> Result<Connection, ConnectError> {
+fn over_ssh(remote: &Remote, stop: &Stop, line: Line) -> Result<Connection, ConnectError> {
     let executable = executable::path()?;
     let build_id = executable::build_id(&executable)?;
     let size = std::fs::metadata(&executable).at("look at", &executable)?.len();
-    let channel = remote.open(&bootstrap(&build_id, size))?;
+    let command = bootstrap(&build_id, size);
+    let channel = if line == Line::Own {
+        remote.open_own(&command)?
+    } else {
+        remote.open(&command)?
+    };
     let Channel {
         input,
         output,
@@ -351,6 +386,7 @@ fn over_ssh(remote: &Remote, stop: &Stop) -> Result<Connection, ConnectError> {
         },
         host: remote.describe(),
         noise,
+        aes: false,
     };
     match greeting {
         Ok(Greeting::Ready) => Ok(connection),

@@ -196,6 +196,8 @@ pub enum Response {
         version: u32,
         /// Its process id.
         pid: u32,
+        /// Whether its processor has AES instructions.
+        aes: bool,
     },
     /// Some entries of a tree, parents before their children.
     Entries(Vec<Entry>),

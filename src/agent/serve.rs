@@ -165,6 +165,7 @@ impl Session<'_> {
                 let hello = Response::Hello {
                     version: VERSION,
                     pid: std::process::id(),
+                    aes: crate::base::host::has_aes(),
                 };
                 self.output.message(&hello)?;
                 if compress {

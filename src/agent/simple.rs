@@ -196,5 +196,5 @@ pub(super) fn free_bytes(path: &Path) -> Result<u64, PathError> {
     let answer = nix::sys::statvfs::statvfs(existing)
         .map_err(io::Error::from)
         .at("look at the file system of", existing)?;
-    Ok(u64::from(answer.blocks_available()).saturating_mul(u64::from(answer.fragment_size())))
+    Ok(answer.blocks_available().saturating_mul(answer.fragment_size()))
 }

@@ -30,7 +30,10 @@ const MAP_SHARED: c_int = 1;
 const PROT_NONE: c_int = 0;
 const SC_PAGESIZE: c_int = 30;
 
-nix::ioctl_write_int!(ficlone, 0x94, 9);
+mod request {
+    #![allow(missing_docs)] // the macro's function
+    nix::ioctl_write_int!(ficlone, 0x94, 9);
+}
 
 /// Starts writing a range of a file to disk without waiting (`sync_file_range`), so that a later fsync has little left
 /// to do. A length of zero means to the end. Only a hint: file systems without it say so, and nothing is lost.
@@ -48,7 +51,7 @@ pub fn start_writeback(file: &File, offset: u64, length: u64) {
 /// The file system cannot (`EOPNOTSUPP`, `EXDEV`, `EINVAL`…); `target` is then unchanged.
 pub fn reflink(source: &File, target: &File) -> io::Result<()> {
     // SAFETY: both descriptors are open for the duration of the call; the argument is a descriptor, not memory.
-    unsafe { ficlone(target.as_raw_fd(), source.as_raw_fd().unsigned_abs().into()) }?;
+    unsafe { request::ficlone(target.as_raw_fd(), source.as_raw_fd().unsigned_abs().into()) }?;
     Ok(())
 }
 

@@ -6,27 +6,37 @@ use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::remote::{Ending, RunningCommand};
+use super::remote::{Ending, RunningCommand, talk};
 use super::{Channel, RunOutput, TransportError};
 use crate::base::error::PathError;
-use crate::base::process::{self, SpawnError};
+use crate::base::interrupt;
+use crate::base::process::SpawnError;
 
 /// The size asked for the pipes of bulk data: the default of 64 KiB halves the throughput of ssh.
 const PIPE_BYTES: i32 = 1 << 20;
 
 /// Runs `words… command` to its end.
 pub(super) fn run(words: &[String], command: &str, input: &[u8]) -> Result<RunOutput, TransportError> {
-    let mut child = prepare(words, command);
-    let output = if input.is_empty() {
-        process::output(&mut child)?
-    } else {
-        process::output_with_input(&mut child, input)?
-    };
-    Ok(RunOutput {
-        stdout: output.stdout,
-        stderr: output.stderr,
-        code: process::exit_code(output.status),
-    })
+    let Channel {
+        input: stdin,
+        output,
+        errors,
+        ending,
+    } = open(words, command)?;
+    match talk(input, stdin, output, errors) {
+        Ok((stdout, stderr)) => Ok(RunOutput {
+            stdout,
+            stderr,
+            code: ending.wait()?,
+        }),
+        Err(error) => {
+            interrupt::check()?;
+            Err(TransportError::Lost {
+                peer: words.join(" "),
+                reason: error.to_string(),
+            })
+        }
+    }
 }
 
 /// Starts `words… command` with our pipes as its standard streams.

@@ -261,7 +261,7 @@ fn read_all(stream: &mut impl Read, buffer: &mut [u8]) -> Result<(), FrameError>
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
     fn sent(compress: bool) -> Vec<u8> {

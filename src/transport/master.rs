@@ -6,7 +6,6 @@
 //! own, which the master reads and writes itself.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
@@ -20,7 +19,7 @@ use openssh::{OwningCommand, Session};
 use tokio::runtime::Runtime;
 
 use super::direct::pipe;
-use super::remote::{Ending, RunningCommand, SshOptions, with_batch_options};
+use super::remote::{Ending, RunningCommand, SshOptions, talk, with_batch_options};
 use super::{Channel, RunOutput, TransportError};
 use crate::base::error::PathContext;
 use crate::base::process::{self, SpawnError};
@@ -49,7 +48,7 @@ pub(super) struct Master {
 pub(super) struct RemoteProcess {
     // Dropped in this order: the session first.
     child: Option<openssh::Child<Arc<Session>>>,
-    master: Master,
+    master: Arc<Master>,
 }
 
 impl Master {
@@ -109,29 +108,26 @@ impl Master {
 
     /// Runs a command to its end.
     pub(super) fn run(&self, command: &str, input: &[u8]) -> Result<RunOutput, TransportError> {
-        let (child, mut stdin, mut stdout, mut stderr) = self.spawn(command)?;
-        let input = input.to_vec();
-        let feeder = std::thread::spawn(move || stdin.write_all(&input));
-        let errors = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            stderr.read_to_end(&mut bytes).map(|_| bytes)
-        });
-        let mut output = Vec::new();
-        let read = stdout.read_to_end(&mut output);
-        // A program that stops reading early has its reasons: its exit code tells.
-        let _ = feeder.join();
-        let errors = errors.join().unwrap_or_else(|_| Ok(Vec::new()));
-        read.map_err(|error| self.lost(&error))?;
-        let code = exit_code(self.runtime.block_on(child.wait()), &self.command)?;
-        Ok(RunOutput {
-            stdout: output,
-            stderr: errors.map_err(|error| self.lost(&error))?,
-            code,
-        })
+        let (child, stdin, stdout, stderr) = self.spawn(command)?;
+        match talk(input, stdin, stdout, stderr) {
+            Ok((stdout, stderr)) => {
+                let code = exit_code(self.runtime.block_on(child.wait()), &self.command)?;
+                Ok(RunOutput { stdout, stderr, code })
+            }
+            Err(error) => {
+                interrupt::check()?;
+                Err(self.lost(&error))
+            }
+        }
+    }
+
+    /// Whether the connection still stands: a master removes its socket when it ends.
+    pub(super) fn is_alive(&self) -> bool {
+        self.socket().exists()
     }
 
     /// Starts a command; the master lives as long as its channel.
-    pub(super) fn open(self, command: &str) -> Result<Channel, TransportError> {
+    pub(super) fn open(self: Arc<Self>, command: &str) -> Result<Channel, TransportError> {
         let (child, input, output, errors) = self.spawn(command)?;
         Ok(Channel {
             input,
@@ -204,10 +200,10 @@ impl Master {
 
     fn end(&mut self) {
         let pid = if self.session.is_some() { self.pid() } else { None };
-        if let Some(session) = self.session.take().and_then(Arc::into_inner) {
-            if let Err(error) = self.runtime.block_on(session.close()) {
-                log::debug!("ssh master did not answer the request to end: {error}");
-            }
+        if let Some(session) = self.session.take().and_then(Arc::into_inner)
+            && let Err(error) = self.runtime.block_on(session.close())
+        {
+            log::debug!("ssh master did not answer the request to end: {error}");
         }
         let Some(pid) = pid else { return };
         let start = Instant::now();

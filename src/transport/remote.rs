@@ -1,12 +1,15 @@
 //! A place where commands run: this host, or another one behind the user's `ssh_command`.
 
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::process::Child;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::TransportError;
 use super::direct;
 use super::master::{Master, RemoteProcess};
+use super::patience::{PatientReader, PatientWriter, Stop};
 use crate::base::process::exit_code;
 use crate::base::shell;
 
@@ -60,7 +63,9 @@ enum Kind {
         words: Vec<String>,
         options: SshOptions,
         /// Started on first use; `None` inside when the program is not OpenSSH.
-        master: Mutex<Option<Option<Master>>>,
+        master: Mutex<Option<Option<Arc<Master>>>>,
+        /// Whether the other host is known to lack AES instructions.
+        lacks_aes: AtomicBool,
     },
 }
 
@@ -105,10 +110,10 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         // A session of ssh is not waited for: dropping it and its master ends it, even when the network is dead.
-        if let Some(process @ RunningCommand::Child(_)) = self.process.take() {
-            if let Err(error) = process.wait() {
-                log::debug!("{error}");
-            }
+        if let Some(process @ RunningCommand::Child(_)) = self.process.take()
+            && let Err(error) = process.wait()
+        {
+            log::debug!("{error}");
         }
     }
 }
@@ -179,6 +184,7 @@ impl Remote {
                 words,
                 options,
                 master: Mutex::new(None),
+                lacks_aes: AtomicBool::new(false),
             },
         })
     }
@@ -221,49 +227,125 @@ impl Remote {
     /// # Errors
     /// As [`Remote::run`].
     pub fn run_with_input(&self, command: &str, input: &[u8]) -> Result<RunOutput, TransportError> {
-        match &self.kind {
-            Kind::Local => direct::run(&["sh".to_owned(), "-c".to_owned()], command, input),
-            Kind::Ssh {
-                words,
-                options,
-                master,
-            } => {
-                let mut master = master.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if master.is_none() {
-                    match Master::start(words, *options) {
-                        Ok(started) => *master = Some(started),
-                        Err(TransportError::Connect { code, stderr, .. }) => {
-                            return Ok(RunOutput {
-                                stdout: Vec::new(),
-                                stderr: stderr.into_bytes(),
-                                code,
-                            });
-                        }
-                        Err(other) => return Err(other),
-                    }
-                }
-                match master.as_ref().and_then(Option::as_ref) {
-                    Some(master) => master.run(command, input),
-                    None => direct::run(&with_batch_options(words, *options), command, input),
-                }
-            }
+        match self.master() {
+            Ok(Some(master)) => master.run(command, input),
+            Ok(None) => direct::run(&self.child_words(), command, input),
+            Err(TransportError::Connect { code, stderr, .. }) => Ok(RunOutput {
+                stdout: Vec::new(),
+                stderr: stderr.into_bytes(),
+                code,
+            }),
+            Err(other) => Err(other),
         }
     }
 
-    /// Starts a command and hands out its streams: pipes of up to 1 MiB for blocking threads. Each channel over ssh has a
-    /// connection (and so a cipher thread) of its own.
+    /// Starts a command and hands out its streams: pipes of up to 1 MiB for blocking threads. The channel shares its
+    /// connection with the commands of this `Remote`.
     ///
     /// # Errors
     /// The connection cannot be made or the program not be started.
     pub fn open(&self, command: &str) -> Result<Channel, TransportError> {
-        match &self.kind {
-            Kind::Local => direct::open(&["sh".to_owned(), "-c".to_owned()], command),
-            Kind::Ssh { words, options, .. } => match Master::start(words, *options)? {
-                Some(master) => master.open(command),
-                None => direct::open(&with_batch_options(words, *options), command),
-            },
+        match self.master()? {
+            Some(master) => master.open(command),
+            None => direct::open(&self.child_words(), command),
         }
     }
+
+    /// [`Remote::open`] with a connection, and so a cipher thread, of its own: for parallel bulk data.
+    ///
+    /// # Errors
+    /// As [`Remote::open`].
+    pub fn open_own(&self, command: &str) -> Result<Channel, TransportError> {
+        match self.start_master()? {
+            Some(master) => master.open(command),
+            None => direct::open(&self.child_words(), command),
+        }
+    }
+
+    /// Says that the other host has no AES instructions: new connections keep ssh's own order of ciphers.
+    pub fn expect_no_aes(&self) {
+        if let Kind::Ssh { lacks_aes, .. } = &self.kind {
+            lacks_aes.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// The shared master, started on first use; `None` where there are none.
+    fn master(&self) -> Result<Option<Arc<Master>>, TransportError> {
+        let Kind::Ssh { master, .. } = &self.kind else {
+            return Ok(None);
+        };
+        let mut master = master.lock().unwrap_or_else(PoisonError::into_inner);
+        // A connection that was lost is made anew.
+        if let Some(Some(dead)) = master
+            .as_ref()
+            .filter(|master| !master.as_ref().is_none_or(|m| m.is_alive()))
+        {
+            log::debug!("{dead:?} has ended");
+            *master = None;
+        }
+        match master.as_ref() {
+            Some(started) => Ok(started.clone()),
+            None => Ok(master.insert(self.start_master()?).clone()),
+        }
+    }
+
+    fn start_master(&self) -> Result<Option<Arc<Master>>, TransportError> {
+        let Kind::Ssh {
+            words,
+            options,
+            lacks_aes,
+            ..
+        } = &self.kind
+        else {
+            return Ok(None);
+        };
+        let prefer_aes_gcm = options.prefer_aes_gcm && !lacks_aes.load(Ordering::SeqCst);
+        Ok(Master::start(
+            words,
+            SshOptions {
+                prefer_aes_gcm,
+                ..*options
+            },
+        )?
+        .map(Arc::new))
+    }
+
+    /// What a command is given to when there is no master.
+    fn child_words(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Local => vec!["sh".to_owned(), "-c".to_owned()],
+            Kind::Ssh { .. } => self.ssh_words(),
+        }
+    }
+}
+
+/// Feeds a command and collects what it says, until it closes its streams or the process is interrupted.
+pub(super) fn talk(
+    input: &[u8],
+    stdin: PipeWriter,
+    stdout: PipeReader,
+    stderr: PipeReader,
+) -> Result<(Vec<u8>, Vec<u8>), std::io::Error> {
+    let stop = Stop::default();
+    let mut stdin = PatientWriter::new(stdin, stop.clone())?;
+    let mut stdout = PatientReader::new(stdout, stop.clone())?;
+    let mut stderr = PatientReader::new(stderr, stop)?;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A program that stops reading early has its reasons: its exit code tells.
+            let _ = stdin.write_all(input);
+        });
+        let errors = scope.spawn(move || {
+            let mut bytes = Vec::new();
+            stderr.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let mut output = Vec::new();
+        stdout.read_to_end(&mut output)?;
+        let errors = errors
+            .join()
+            .unwrap_or_else(|_| Err(std::io::Error::other("the reading thread failed")))?;
+        Ok((output, errors))
+    })
 }
 
 pub(super) fn with_batch_options(words: &[String], options: SshOptions) -> Vec<String> {

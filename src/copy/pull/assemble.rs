@@ -247,7 +247,7 @@ impl Assembly {
 
     /// Zeros become a hole, or blank the old content.
     fn zeros(&mut self, bytes: u64, going_on: &dyn Fn() -> io::Result<()>) -> Result<(), PathError> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         let mut left = bytes;
         while left > 0 {
             going_on().at("write", &self.path)?;

@@ -124,7 +124,11 @@ pub(super) fn pull(
     let last = std::mem::take(&mut listed.last);
     let result = std::thread::scope(|scope| {
         let pull = &pull;
-        let mut first = Some(control);
+        // Where the other processor lacks AES instructions, the first connection has the wrong cipher.
+        let mut first = Some(control).filter(|control| control.has_aes() || source.is_local());
+        if first.is_none() {
+            source.expect_no_aes();
+        }
         for _ in 0..plan.jobs.max(1) {
             let connection = first.take();
             scope.spawn(move || worker::work(pull, connection));

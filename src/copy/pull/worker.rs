@@ -55,10 +55,10 @@ pub(super) fn work(pull: &Pull, mut connection: Option<Connection>) {
     let mut attempt = 0;
     loop {
         let stop = pull.queue.stop.child();
-        let end = match connection
-            .take()
-            .map_or_else(|| Connection::open(pull.source, pull.plan.compress, &stop), Ok)
-        {
+        let end = match connection.take().map_or_else(
+            || Connection::open_own(pull.source, pull.plan.compress, &stop),
+            Ok,
+        ) {
             Ok(mut connection) => {
                 let before = connection.received();
                 let end = converse(pull, &mut connection, &stop);

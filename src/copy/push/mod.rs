@@ -231,6 +231,9 @@ pub(super) fn apply(prepared: PreparedPush, reporter: &dyn Reporter) -> Result<C
         return rsync::push(plan, destination, reporter, reason);
     }
     let mut control = open(destination, false)?;
+    if !control.has_aes() {
+        destination.expect_no_aes();
+    }
     let removals = deletions.iter().map(|path| Request::Remove {
         path: bytes_of(path),
         recursive: true,

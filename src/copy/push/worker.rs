@@ -58,7 +58,7 @@ pub(super) fn work(push: &Push) {
     let mut unsynced = Vec::new();
     loop {
         let stop = push.queue.stop.child();
-        let end = match Connection::open(push.destination, push.plan.compress, &stop) {
+        let end = match Connection::open_own(push.destination, push.plan.compress, &stop) {
             Ok(mut connection) => {
                 let end = converse(push, &mut connection, &stop, &mut unsynced);
                 let sent = connection.split().map_or(0, |(requests, _)| requests.written());
