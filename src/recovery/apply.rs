@@ -77,6 +77,11 @@ impl Applier<'_> {
                 relocation.location.display()
             ));
         }
+        if plan.push.delta {
+            // Old and new files are about to be mixed. Without this file no server starts on them, should the restore be
+            // cut short.
+            self.destination.remove(&plan.data.join("global/pg_control"))?;
+        }
         let prepared = copy::prepare_push(&plan.push, self.destination.remote(), self.reporter)?;
         self.announce_deletions(&prepared.deletions);
         let report = prepared.apply(self.reporter)?;

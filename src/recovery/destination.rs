@@ -283,6 +283,18 @@ impl Destination {
         Ok(())
     }
 
+    /// Removes a file that may be missing.
+    ///
+    /// # Errors
+    /// It exists and cannot be removed.
+    pub fn remove(&self, path: &Path) -> Result<(), RestoreError> {
+        if self.is_local() {
+            return Ok(durable::remove(path)?);
+        }
+        self.script(&format!("rm -f {}", shown(path)), "remove", path)
+            .map(drop)
+    }
+
     /// Makes empty files in a directory.
     ///
     /// # Errors

@@ -146,7 +146,13 @@ impl Run<'_> {
             codec: &codec,
             reporter: self.reporter,
         }
-        .apply()?;
+        .apply()
+        .inspect_err(|_| {
+            self.reporter.warning(&format!(
+                "The destination directory '{typed}' is incomplete: do not start PostgreSQL in it. Empty it, or repeat the \
+                 restore with --delta-restore."
+            ));
+        })?;
         if !plan.complete {
             self.reporter.warning(
                 "IMPORTANT: The backup we have restored IS NOT VALID. Required WAL files for consistency are missing. \
