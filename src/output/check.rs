@@ -103,9 +103,15 @@ impl Nagios<'_> {
         }
     }
 
+    /// The servers with failed checks; none while all of them are inactive. (Once an active one fails, Barman counts the
+    /// inactive ones too.)
     fn issues(&self) -> Vec<&CheckReport> {
-        let failing = |report: &&CheckReport| report.active && report.has_issues();
-        self.reports.iter().filter(failing).collect()
+        let failing: Vec<&CheckReport> = self.reports.iter().filter(|report| report.has_issues()).collect();
+        if failing.iter().any(|report| report.active) {
+            failing
+        } else {
+            Vec::new()
+        }
     }
 
     fn ready(&self) -> Vec<&CheckReport> {
