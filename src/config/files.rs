@@ -63,7 +63,15 @@ impl Sections {
     /// # Errors
     /// The file cannot be read, or is not well formed.
     pub(super) fn read_main(&mut self, file: &Path) -> Result<(), ConfigError> {
-        for section in read_file(file)? {
+        self.read_text(&read_file(file)?, file)
+    }
+
+    /// Reads a text that stands for the main file.
+    ///
+    /// # Errors
+    /// The text is not well formed.
+    pub(super) fn read_text(&mut self, text: &str, file: &Path) -> Result<(), ConfigError> {
+        for section in ini::parse(text, file)? {
             self.merge(section, file)?;
         }
         Ok(())
@@ -74,7 +82,7 @@ impl Sections {
     /// # Errors
     /// Also: the file changes `[barman]`.
     pub(super) fn read_other(&mut self, file: &Path) -> Result<(), ConfigError> {
-        for section in read_file(file)? {
+        for section in ini::parse(&read_file(file)?, file)? {
             if section.name == BARMAN_SECTION {
                 self.check_unchanged(&section, file)?;
             }
@@ -147,7 +155,7 @@ fn unquote(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-fn read_file(file: &Path) -> Result<Vec<RawSection>, ConfigError> {
+fn read_file(file: &Path) -> Result<String, ConfigError> {
     let length = fs::metadata(file).at("read", file)?.len();
     if length > MAX_FILE {
         let reason =
@@ -155,7 +163,7 @@ fn read_file(file: &Path) -> Result<Vec<RawSection>, ConfigError> {
         return Err(PathError::new("read", file, reason).into());
     }
     let bytes = fs::read(file).at("read", file)?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let good = error
             .as_bytes()
             .get(..error.utf8_error().valid_up_to())
@@ -165,8 +173,7 @@ fn read_file(file: &Path) -> Result<Vec<RawSection>, ConfigError> {
             line: 1 + good.iter().filter(|byte| **byte == b'\n').count(),
             reason: "the text is not UTF-8".to_owned(),
         }
-    })?;
-    ini::parse(&text, file)
+    })
 }
 
 /// The main file: the one that was asked for, else the first default one that exists.

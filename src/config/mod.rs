@@ -96,6 +96,25 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Reads a text as the main file, and no other file of the configuration.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str) -> Result<Config, ConfigError> {
+        let mut sections = Sections::default();
+        sections.read_text(text, Path::new("barman.conf"))?;
+        let (main, warnings) = resolve::main_config(sections.get(BARMAN_SECTION));
+        let settings = Settings {
+            path: PathBuf::from("barman.conf"),
+            main,
+            warnings,
+            sections,
+        };
+        settings.instantiate()
+    }
+}
+
 /// The main file alone.
 #[derive(Debug)]
 pub struct MainFile {
