@@ -114,3 +114,101 @@ fn object(backup: &ListedBackup) -> Value {
     }
     Value::Object(object)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::catalog::{BackupId, BackupType};
+
+    fn backups() -> Vec<ListedBackup> {
+        let listed = |id: &str, name: Option<&str>, backup_type, status, copied| ListedBackup {
+            id: BackupId::parse(id).unwrap(),
+            name: name.map(str::to_owned),
+            backup_type,
+            status,
+            copied,
+        };
+        let copy = |retention| {
+            Some(ListedCopy {
+                end_time: calendar::parse("2026-01-04 00:10:00+00:00"),
+                size: 25_939_915,
+                wal_size: 706,
+                retention,
+            })
+        };
+        vec![
+            listed(
+                "20260104T000000",
+                Some("weekly"),
+                BackupType::Rsync,
+                BackupStatus::WaitingForWals,
+                copy(Some(RetentionStatus::KeepFull)),
+            ),
+            listed(
+                "20260103T000000",
+                None,
+                BackupType::Full,
+                BackupStatus::Done,
+                copy(Some(RetentionStatus::Valid)),
+            ),
+            listed(
+                "20260102T000000",
+                None,
+                BackupType::Incremental,
+                BackupStatus::Failed,
+                None,
+            ),
+        ]
+    }
+
+    #[test]
+    fn people_see_barmans_lines() {
+        let mut page = Page::new(false);
+        let backups = backups();
+        let list = |minimal| BackupList {
+            server: "main",
+            backups: &backups,
+            minimal,
+        };
+        list(false).console(&mut page);
+        list(true).console(&mut page);
+        assert_eq!(
+            page.text(),
+            "main 20260104T000000 'weekly' - R - Sun Jan  4 00:10:00 2026 - Size: 24.7 MiB - WAL Size: 706 B - \
+             WAITING_FOR_WALS - KEEP:FULL\n\
+             main 20260103T000000 - F - Sun Jan  4 00:10:00 2026 - Size: 24.7 MiB - WAL Size: 706 B\n\
+             main 20260102T000000 - I - FAILED\n\
+             20260104T000000\n20260103T000000\n20260102T000000\n"
+        );
+    }
+
+    #[test]
+    fn programs_see_barmans_keys() {
+        let mut document = Map::new();
+        BackupList {
+            server: "main",
+            backups: &backups(),
+            minimal: false,
+        }
+        .json(&mut document);
+        assert_eq!(
+            document["main"],
+            json!([
+                {
+                    "backup_id": "20260104T000000", "backup_name": "weekly", "backup_type": "rsync",
+                    "end_time": "Sun Jan  4 00:10:00 2026", "end_time_timestamp": "1767485400",
+                    "retention_status": "KEEP:FULL", "size": "24.7 MiB", "size_bytes": 25_939_915,
+                    "status": "WAITING_FOR_WALS", "wal_size": "706 B", "wal_size_bytes": 706
+                },
+                {
+                    "backup_id": "20260103T000000", "backup_type": "full",
+                    "end_time": "Sun Jan  4 00:10:00 2026", "end_time_timestamp": "1767485400",
+                    "retention_status": "-", "size": "24.7 MiB", "size_bytes": 25_939_915,
+                    "status": "DONE", "wal_size": "706 B", "wal_size_bytes": 706
+                },
+                {"backup_id": "20260102T000000", "backup_type": "incremental", "status": "FAILED"}
+            ])
+        );
+    }
+}
