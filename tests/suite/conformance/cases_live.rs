@@ -1,7 +1,322 @@
-//! Commands on a running PostgreSQL.
+//! Commands on a running PostgreSQL and over a working ssh, on a catalog that real Barman has made.
+//!
+//! The cluster goes on between the runs of the two tools, so LSNs, segment names, ids and sizes differ and are
+//! replaced by words ([`volatile`]); everything else must be equal.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libtest_mimic::{Failed, Trial};
+use regex_lite::Regex;
+
 use super::fixture::Fixtures;
-use libtest_mimic::Trial;
-use std::sync::Arc;
-pub fn trials(_fixtures: &Arc<Fixtures>) -> Vec<Trial> {
-    Vec::new()
+use super::normalise;
+use crate::support::cluster::Version;
+use crate::support::lab::{Lab, LabOptions};
+use crate::support::process::{Finished, run};
+use crate::support::scratch::write_file;
+use crate::support::tool::Tool;
+use crate::support::{diff, tree};
+
+/// A lab with a full and a linked backup by real Barman. One case at a time uses it.
+#[derive(Debug)]
+pub struct Live {
+    lab: Lab,
+    pristine: PathBuf,
+}
+
+impl Live {
+    pub fn start(barman: &Tool) -> Mutex<Live> {
+        let options = LabOptions::new(Version::V15)
+            .tablespace()
+            .server("compression = gzip\nretention_policy = REDUNDANCY 5");
+        let lab = Lab::start("live", barman, &options);
+        let hook = lab.manager.directory.join("hook");
+        let script = format!(
+            "#!/bin/sh\n{{ echo \"---\"; env | grep '^BARMAN_' | LC_ALL=C sort; }} >>{}\n",
+            lab.manager.directory.join("hooks.log").display()
+        );
+        write_file(&hook, script, 0o755, &lab.manager.account);
+        lab.prepare(barman);
+        lab.backup(barman, &["--name", "weekly"]);
+        lab.backup(barman, &[]);
+        lab.archive_everything(barman);
+        let pristine = lab.scratch.join("pristine");
+        tree::copy(&lab.manager.home(), &pristine);
+        Mutex::new(Live { lab, pristine })
+    }
+
+    /// The catalog as Barman left it at the start.
+    fn restore_catalog(&self) {
+        std::fs::remove_dir_all(self.lab.manager.home()).unwrap();
+        tree::copy(&self.pristine, &self.lab.manager.home());
+        let _ = std::fs::remove_file(self.lab.manager.directory.join("hooks.log"));
+    }
+
+    fn hooks(&self) -> String {
+        std::fs::read_to_string(self.lab.manager.directory.join("hooks.log")).unwrap_or_default()
+    }
+}
+
+struct LiveCase {
+    name: &'static str,
+    arguments: &'static str,
+    /// Lines added to the section of `main`.
+    server: &'static str,
+}
+
+const fn live(name: &'static str, arguments: &'static str, server: &'static str) -> LiveCase {
+    LiveCase {
+        name,
+        arguments,
+        server,
+    }
+}
+
+const HOOKS: &str = "pre_backup_script = HOOK\npost_backup_script = HOOK\npre_backup_retry_script = HOOK\n\
+                     post_backup_retry_script = HOOK\npre_archive_script = HOOK\npost_archive_script = HOOK\n\
+                     pre_archive_retry_script = HOOK\npost_archive_retry_script = HOOK";
+const NO_SSH: &str = "ssh_command = ssh -o ConnectTimeout=5 -p 1 postgres@127.0.0.1";
+const NO_POSTGRESQL: &str = "conninfo = host=127.0.0.1 port=1 user=postgres dbname=postgres";
+
+const CASES: &[LiveCase] = &[
+    live("check", "check main", ""),
+    live("check_nagios", "check --nagios main", ""),
+    live("check_ssh_down", "check main", NO_SSH),
+    live("check_postgresql_down", "check main", NO_POSTGRESQL),
+    live(
+        "check_ages",
+        "check main",
+        "last_backup_maximum_age = 1 DAY\nlast_wal_maximum_age = 1 DAY\nlast_backup_minimum_size = 1Ti",
+    ),
+    live("check_minimum", "check main", "minimum_redundancy = 3"),
+    live("check_slot", "check main", "slot_name = nosuch"),
+    live("check_queue", "check main", "max_incoming_wals_queue = 1"),
+    live(
+        "check_wrong_user",
+        "check main",
+        "conninfo = host=127.0.0.1 port=PORT user=nobody dbname=postgres",
+    ),
+    live("status", "status main", ""),
+    live("status_postgresql_down", "status main", NO_POSTGRESQL),
+    live("list_backups", "list-backups main", ""),
+    live("show_latest", "show-backup main latest", ""),
+    live("show_named", "show-backup main weekly", ""),
+    live("show_servers", "show-servers main", ""),
+    live("show_servers_postgresql_down", "show-servers main", NO_POSTGRESQL),
+    live("switch_wal", "switch-wal main", ""),
+    live("switch_wal_force", "switch-wal --force main", ""),
+    live("switch_wal_archive", "switch-wal --force --archive main", ""),
+    live("verify_without_manifest", "verify-backup main latest", ""),
+    live("generate_manifest", "generate-manifest main latest", ""),
+    live("backup", "backup main", ""),
+    live("backup_wait", "backup --wait main", HOOKS),
+    live("backup_named", "backup --name monthly --jobs 2 main", ""),
+    live("backup_copy", "backup --reuse-backup=copy main", ""),
+    live("backup_no_reuse", "backup --reuse-backup=off main", ""),
+    live("backup_manifest", "backup --manifest main", ""),
+    live("backup_ssh_down", "backup main", NO_SSH),
+    live("backup_postgresql_down", "backup main", NO_POSTGRESQL),
+    live(
+        "backup_hook_stops",
+        "backup main",
+        "pre_backup_retry_script = HOOK 63",
+    ),
+    live(
+        "backup_hook_fails",
+        "backup main",
+        "pre_backup_script = exit 5\npost_backup_script = HOOK",
+    ),
+    live("check_backup", "check-backup main latest", ""),
+    live("delete_oldest", "delete main oldest", ""),
+    live("delete_latest", "delete main latest", ""),
+    live("archive_wal", "archive-wal main", ""),
+    live("rebuild_xlogdb", "rebuild-xlogdb main", ""),
+    live("cron", "cron", "retention_policy = REDUNDANCY 1"),
+];
+
+pub fn trials(fixtures: &Arc<Fixtures>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for case in CASES {
+        for kind in ["console", "json"] {
+            let fixtures = Arc::clone(fixtures);
+            let label = if kind == "json" { " (json)" } else { "" };
+            trials.push(Trial::test(
+                format!("conformance::live::{}{label}", case.name),
+                move || compare(&fixtures, case, kind),
+            ));
+        }
+    }
+    let fixtures_of_diagnose = Arc::clone(fixtures);
+    trials.push(Trial::test("conformance::live::diagnose", move || {
+        diagnose(&fixtures_of_diagnose)
+    }));
+    trials
+}
+
+fn compare(fixtures: &Fixtures, case: &LiveCase, format: &str) -> Result<(), Failed> {
+    let live = fixtures.live().lock().unwrap_or_else(PoisonError::into_inner);
+    let [expected, actual] = [&fixtures.barman, &fixtures.barkeep].map(|tool| {
+        live.restore_catalog();
+        let lines = case
+            .server
+            .replace(
+                "HOOK",
+                &live.lab.manager.directory.join("hook").display().to_string(),
+            )
+            .replace("PORT", &live.lab.cluster.port.to_string());
+        // 'hook 63' is a hook with a word after it: the script takes its exit code from there.
+        live.lab.configure(&lines.replace("hook 63", "hook; exit 63"));
+        let mut words = vec!["-f", format];
+        words.extend(case.arguments.split_whitespace());
+        let finished = live.lab.manager.run(tool, &words);
+        if case.arguments == "cron" {
+            wait_for_children(&live.lab);
+        }
+        render(&live, &finished, tool)
+    });
+    live.lab.configure("");
+    match diff::lines(&expected, &actual) {
+        None => Ok(()),
+        Some(text) => Err(Failed::from(format!(
+            "barman {} ('-' Barman, '+' barkeep)\n{}",
+            case.arguments,
+            diff::around_changes(&text)
+        ))),
+    }
+}
+
+/// Children of cron work in the background and hold locks while they do.
+fn wait_for_children(lab: &Lab) {
+    for lock in [".main-archive-wal.lock", ".main-cron.lock"] {
+        let mut flock = std::process::Command::new("/usr/bin/flock");
+        flock
+            .arg("--wait")
+            .arg("20")
+            .arg(lab.manager.home().join(lock))
+            .arg("true");
+        run(flock);
+    }
+}
+
+fn render(live: &Live, finished: &Finished, tool: &Tool) -> String {
+    let manager = &live.lab.manager;
+    // The names and modes of the catalog: contents of data files differ as the cluster goes on.
+    let catalog: Vec<String> = tree::describe(&manager.home())
+        .lines()
+        .filter(|line| !line.contains("/data/") && !line.contains("/wals/") && !line.starts_with("  | 0"))
+        .filter(|line| !line.contains("copy_stats") && !line.contains("/163") && !line.contains("PG_15_"))
+        .map(|line| {
+            if line.starts_with("f ") {
+                line.split(' ').take(3).collect::<Vec<_>>().join(" ")
+            } else {
+                line.to_owned()
+            }
+        })
+        .collect();
+    let text = format!(
+        "exit code {}\n=== stdout\n{}\n=== stderr\n{}\n=== hooks\n{}\n=== catalog\n{}",
+        finished.code,
+        finished.stdout,
+        finished.stderr,
+        live.hooks(),
+        catalog.join("\n")
+    );
+    let text = text.replace(&tool.bin.display().to_string(), "TOOL");
+    volatile(&normalise::text(&text))
+}
+
+/// Replaces what changes while a cluster runs.
+fn volatile(text: &str) -> String {
+    const RULES: &[(&str, &str)] = &[
+        (r"\d{8}T\d{6}", "ID"),
+        (r"\b[0-9A-F]{24}\b", "SEGMENT"),
+        (r"\b[0-9A-F]{1,8}/[0-9A-F]{1,8}\b", "LSN"),
+        (r", [0-9A-F]{8}\)", ", OFFSET)"),
+        (r#"(offset"?[:=] ?|Offset +: )\d+"#, "${1}N"),
+        (
+            r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:?(\d\d)?)?",
+            "TIME",
+        ),
+        (
+            r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}",
+            "TIME",
+        ),
+        (r"\d+(\.\d+)? (B|KiB|MiB|GiB)(/s)?\b", "SIZE"),
+        (r"-?\d+\.\d+%", "PERCENT"),
+        (r"\d+\.\d+/hour", "RATE/hour"),
+        (r"\(time: [^)]*\)", "(time: DURATION)"),
+        (r"(?m)(Copy time +: ).*$", "${1}DURATION"),
+        (
+            r#"("(?:copy_time|analysis_time|wal_rate|throughput)": )"[^"]*""#,
+            r#"$1"X""#,
+        ),
+        (
+            r#"((?:_bytes|_timestamp|_seconds|_percentage|_per_second|_size|_count|wal_num|no_of_files|_ratio)"?[:=] ?"?)-?[\d.e-]+"#,
+            "${1}N",
+        ),
+        (
+            r"((?:size|wal_num|Number of WALs|Number of files|cluster_size|archived_count|current_size|_per_second)\s*[:=] ?)-?[\d.e-]+",
+            "${1}N",
+        ),
+        (r"main(_wals)?=\d+B", "main$1=NB"),
+        (r"BARMAN_(TIMESTAMP|SIZE)=[\d.]+", "BARMAN_$1=N"),
+        (r"(?m)^\tSEGMENT(\.0000\w+\.backup)?\n", ""),
+    ];
+    let mut output = text.to_owned();
+    for (pattern, replacement) in RULES {
+        output = Regex::new(pattern)
+            .unwrap()
+            .replace_all(&output, *replacement)
+            .into_owned();
+    }
+    output
+}
+
+/// The document of `diagnose`: the configuration and the backups are equal, the other parts have the same keys.
+fn diagnose(fixtures: &Fixtures) -> Result<(), Failed> {
+    let live = fixtures.live().lock().unwrap_or_else(PoisonError::into_inner);
+    live.restore_catalog();
+    live.lab.configure("");
+    let [expected, actual] = [&fixtures.barman, &fixtures.barkeep].map(|tool| {
+        let text = live.lab.manager.run(tool, &["diagnose"]).success().stdout;
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    });
+    let mut problems = String::new();
+    for pointer in [
+        "/servers/main/config",
+        "/servers/main/backups",
+        "/servers/main/wals",
+        "/servers/main/msg_list",
+        "/models",
+        "/global/config",
+    ] {
+        let pretty =
+            |value: &serde_json::Value| serde_json::to_string_pretty(&value.pointer(pointer)).unwrap();
+        if let Some(text) = diff::lines(&pretty(&expected), &pretty(&actual)) {
+            problems.push_str(&format!("{pointer}\n{}\n", diff::around_changes(&text)));
+        }
+    }
+    for pointer in [
+        "/servers/main/status",
+        "/servers/main",
+        "/servers/main/system_info",
+    ] {
+        let keys = |value: &serde_json::Value| {
+            let object = value
+                .pointer(pointer)
+                .and_then(serde_json::Value::as_object)
+                .cloned()
+                .unwrap_or_default();
+            object.keys().cloned().collect::<Vec<_>>().join("\n")
+        };
+        if let Some(text) = diff::lines(&keys(&expected), &keys(&actual)) {
+            problems.push_str(&format!("keys of {pointer}\n{}\n", diff::around_changes(&text)));
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failed::from(problems))
+    }
 }

@@ -1,8 +1,9 @@
 //! The catalogs that the cases run on.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
+use super::cases_live::Live;
 use crate::support::catalog::{Backup, ServerCatalog, give_to};
 use crate::support::process::Account;
 use crate::support::scratch::Scratch;
@@ -17,6 +18,7 @@ pub struct Fixtures {
     pub barkeep: Tool,
     synthetic: OnceLock<PathBuf>,
     sshd: OnceLock<Sshd>,
+    live: OnceLock<Mutex<Live>>,
 }
 
 impl Fixtures {
@@ -27,6 +29,7 @@ impl Fixtures {
             barkeep,
             synthetic: OnceLock::new(),
             sshd: OnceLock::new(),
+            live: OnceLock::new(),
         }
     }
 
@@ -39,6 +42,11 @@ impl Fixtures {
             give_to(&home, &Account::barman());
             home
         })
+    }
+
+    /// A running server with a catalog by real Barman.
+    pub fn live(&self) -> &Mutex<Live> {
+        self.live.get_or_init(|| Live::start(&self.barman))
     }
 
     /// An sshd for remote restores.

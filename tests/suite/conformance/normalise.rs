@@ -23,6 +23,9 @@ const RULES: &[(&str, &str)] = &[
         "(WARNING! latest backup is AGE old)",
     ),
     (r"\.\d{8}T\d{6}Z\.", ".STAMP."),
+    // Files per hour since the statistics were reset: it sinks from second to second.
+    (r"(Server WAL archiving rate: )[0-9.]+", "${1}RATE"),
+    (r#"(Server WAL archiving rate", "message": ")[0-9.]+"#, "${1}RATE"),
     (r"process \w+ \(pid \d+\)", "process (pid PID)"),
     // differences.md: "place of a mistake".
     (r" \((?:[^\s()]*\.conf|[^\s()]*\.auto\.conf):\d+\)", ""),
