@@ -23,7 +23,7 @@ pub(super) fn answer(remote: &Remote, request: &Request, content: &[u8]) -> Resu
                 p = word(path)
             ),
         ),
-        Request::Names { path } => (path, format!("cd {} && ls -A", word(path))),
+        Request::Names { path, .. } => (path, format!("cd {} && ls -A", word(path))),
         Request::MakeDirectory { path, mode, .. } => (
             path,
             format!(

@@ -102,7 +102,9 @@ impl<'a> Host<'a> {
             Some((EntryKind::File, size)) => PathKind::File(size),
             Some((EntryKind::Symlink, _)) => PathKind::Symlink,
             Some((EntryKind::Other, _)) => PathKind::Other,
-            Some((EntryKind::Directory, _)) if self.list(path)?.is_empty() => PathKind::EmptyDirectory,
+            Some((EntryKind::Directory, _)) if self.names(path, Some(1))?.is_empty() => {
+                PathKind::EmptyDirectory
+            }
             Some((EntryKind::Directory, _)) => PathKind::Directory,
         })
     }
@@ -112,14 +114,7 @@ impl<'a> Host<'a> {
     /// # Errors
     /// It cannot be read.
     pub fn list(&self, path: &Path) -> Result<Vec<PathBuf>, HostError> {
-        const ACTION: &str = "list";
-        match self.call(ACTION, path, Request::Names { path: bytes_of(path) })? {
-            Response::Names(names) => Ok(names
-                .into_iter()
-                .map(|name| PathBuf::from(OsString::from_vec(name)))
-                .collect()),
-            _ => Err(self.nonsense(ACTION, path)),
-        }
+        self.names(path, None)
     }
 
     /// The content of a small file (at most 64 MiB), or `None` when there is none.
@@ -257,6 +252,24 @@ impl<'a> Host<'a> {
         const ACTION: &str = "look at the file system of";
         match self.call(ACTION, path, Request::FreeBytes { path: bytes_of(path) })? {
             Response::Free(bytes) => Ok(bytes),
+            _ => Err(self.nonsense(ACTION, path)),
+        }
+    }
+
+    fn names(&self, path: &Path, most: Option<u32>) -> Result<Vec<PathBuf>, HostError> {
+        const ACTION: &str = "list";
+        match self.call(
+            ACTION,
+            path,
+            Request::Names {
+                path: bytes_of(path),
+                most,
+            },
+        )? {
+            Response::Names(names) => Ok(names
+                .into_iter()
+                .map(|name| PathBuf::from(OsString::from_vec(name)))
+                .collect()),
             _ => Err(self.nonsense(ACTION, path)),
         }
     }

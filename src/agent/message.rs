@@ -120,6 +120,8 @@ pub enum Request {
     Names {
         /// The directory.
         path: Vec<u8>,
+        /// Stop after this many (in no order), which is no error; `None` for all, sorted.
+        most: Option<u32>,
     },
     /// A whole small file: data frames, then [`Response::Done`].
     Read {
@@ -234,7 +236,7 @@ pub enum Response {
     Done,
     /// What is at a path.
     Look(Option<Entry>),
-    /// Names in a directory, sorted.
+    /// Names in a directory.
     Names(Vec<Vec<u8>>),
     /// Bytes.
     Free(u64),

@@ -44,7 +44,7 @@ pub(super) fn answer(request: Request, content: &[u8]) -> Result<Option<Response
         Request::Remove { path, recursive } => remove(&path_of(path), recursive).map(done)?,
         Request::Rename { from, to } => durable::rename(&path_of(from), &path_of(to)).map(done)?,
         Request::Look { path } => Response::Look(look(&path_of(path))?),
-        Request::Names { path } => Response::Names(names(&path_of(path))?),
+        Request::Names { path, most } => Response::Names(names(&path_of(path), most)?),
         Request::FreeBytes { path } => Response::Free(free_bytes(&path_of(path))?),
         _ => return Ok(None),
     };
@@ -166,19 +166,24 @@ pub(super) fn look(path: &Path) -> Result<Option<Entry>, PathError> {
     }))
 }
 
-/// The names in a directory, sorted; too many to answer at once are an error.
-pub(super) fn names(path: &Path) -> Result<Vec<Vec<u8>>, PathError> {
-    const MOST: usize = 4000;
+/// The names in a directory, at most `most` of them in no order, or all of them sorted: more than fit into one answer are
+/// an error.
+pub(super) fn names(path: &Path, most: Option<u32>) -> Result<Vec<Vec<u8>>, PathError> {
+    const ROOM: usize = 900 << 10;
+    let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
     let mut names = Vec::new();
-    for entry in fs::read_dir(path).at("read", path)? {
-        names.push(entry.at("read", path)?.file_name().into_vec());
-        if names.len() > MOST {
+    let mut bytes = 0;
+    for entry in fs::read_dir(path).at("read", path)?.take(most) {
+        let name = entry.at("read", path)?.file_name().into_vec();
+        bytes += name.len() + 4;
+        if bytes > ROOM {
             return Err(PathError::new(
                 "list",
                 path,
                 io::Error::other("it has too many entries"),
             ));
         }
+        names.push(name);
     }
     names.sort();
     Ok(names)

@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -312,6 +312,7 @@ fn private_directory() -> Result<PathBuf, TransportError> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let base = std::env::temp_dir();
+    sweep(&base);
     let base = if base.as_os_str().len() > 50 {
         Path::new("/tmp").to_path_buf()
     } else {
@@ -333,4 +334,28 @@ fn private_directory() -> Result<PathBuf, TransportError> {
         std::io::ErrorKind::AlreadyExists.into(),
     )
     .into())
+}
+
+/// Removes directories of processes that were killed: a day old, ours, and nobody has their process id.
+fn sweep(base: &Path) {
+    const OLD: Duration = Duration::from_secs(86_400);
+    let user = nix::unistd::geteuid().as_raw();
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(".barkeep-")?.split('-').next()?.parse().ok());
+        let (Some(pid), Ok(metadata)) = (pid, fs::symlink_metadata(entry.path())) else {
+            continue;
+        };
+        let old = metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.elapsed().ok())
+            .is_some_and(|age| age > OLD);
+        if metadata.is_dir() && metadata.uid() == user && old && !process::alive(pid) {
+            // Somebody else may be sweeping too.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }

@@ -311,6 +311,9 @@ fn comparison(_: &Tool) {
         write(&source.join("base/1/16385"), &pages, 500);
         write(&source.join("base/1/16386"), &pages, 500);
         write(&source.join("server.log"), &log, 500);
+        let mut blank = pages.clone();
+        blank.extend(vec![0; 300 * 8192]);
+        write(&source.join("base/1/16387"), &blank, 500);
         write(&source.join("mode"), b"mode", 1000);
         write(&source.join("empty"), b"", 1000);
         pull(&plan(&source, &first, None, None), remote, &Quiet).unwrap();
@@ -330,6 +333,8 @@ fn comparison(_: &Tool) {
         changed.extend([7; 8192]);
         write(&source.join("base/1/16384"), &changed, 10);
         write(&source.join("base/1/16385"), &pages[..100 * 8192], 10);
+        blank[7] ^= 1;
+        write(&source.join("base/1/16387"), &blank, 10);
         // Touched and not changed: same content under another time.
         touch(&source.join("base/1/16386"), SystemTime::now());
         let mut grown = log.clone();

@@ -91,6 +91,12 @@ pub(super) fn pull(
     };
     let noise = control.noise().to_vec();
     let mut listed = listing::list(plan, &mut control)?;
+    for path in &listed.skipped {
+        log::info!(
+            "\"{}\" is a dangling link or no regular file: left out",
+            path.display()
+        );
+    }
     let total = Total {
         bytes: listed
             .tasks

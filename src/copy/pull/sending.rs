@@ -162,6 +162,9 @@ impl Sending<'_> {
         let old = File::open(&reference).at("open", &reference)?;
         let target = local::create(&target_path)?;
         let shared = sys::reflink(&old, &target).is_ok();
+        // Pages of zeros stay holes, which must be there to be read back.
+        let length = old.metadata().at("look at", &reference)?.len();
+        target.set_len(length).at("set the size of", &target_path)?;
         let theirs = target.try_clone().at("open", &target_path)?;
         self.expect(task, Expect::Onto(theirs), started)?;
         let described = self.describe_pages(task, &old, &target, shared);
