@@ -11,6 +11,7 @@ mod crash;
 mod differential;
 mod engine;
 mod interop;
+mod scale;
 mod scenario;
 mod support;
 
@@ -40,6 +41,7 @@ fn main() {
     trials.extend(engine::trials(&barkeep));
     trials.extend(interop::trials(&barkeep));
     trials.extend(crash::trials(&barkeep));
+    trials.extend(scale::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.
     drop(fixtures);
