@@ -1,1 +1,268 @@
+//! The checks on a server without PostgreSQL: order, what blocks a backup, the time limit, the queues.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
+
+use super::*;
+use crate::config::Config;
+
+/// A home directory with a server `m`, removed at the end.
+struct Sandbox {
+    directory: PathBuf,
+}
+
+impl Sandbox {
+    fn new() -> Sandbox {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        let directory = std::env::temp_dir().join(format!("barkeep-check-{}-{number}", std::process::id()));
+        for name in ["base", "errors", "incoming", "meta", "streaming", "wals"] {
+            fs::create_dir_all(directory.join("m").join(name)).unwrap();
+        }
+        fs::write(
+            directory.join("m/wals/m-xlog.db"),
+            "000000010000000000000001\t16777216\t1.0\tNone\tNone\n",
+        )
+        .unwrap();
+        Sandbox { directory }
+    }
+
+    fn server(&self, options: &str) -> ServerConfig {
+        let text = format!(
+            "[barman]\nbarman_home = {}\n[m]\nconninfo = host=/nonexistent\nssh_command = sh -c : host\narchiver = on\n\
+             backup_options = concurrent_backup\n{options}\n",
+            self.directory.display()
+        );
+        Config::parse(&text).unwrap().servers.remove("m").unwrap()
+    }
+
+    fn touch(&self, file: &str) {
+        fs::write(self.directory.join("m").join(file), "").unwrap();
+    }
+
+    /// A program that does what `script` says, whatever its arguments.
+    fn program(&self, name: &str, script: &str) -> String {
+        let path = self.directory.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn report(server: &ServerConfig, intrusion: Intrusion) -> CheckReport {
+    let options = CheckOptions::new(server, None, intrusion, PathBuf::new());
+    check(server, &options, &Unheard).unwrap()
+}
+
+fn names(report: &CheckReport) -> Vec<&'static str> {
+    report.results.iter().map(|result| result.name).collect()
+}
+
+fn found<'a>(report: &'a CheckReport, name: &str) -> Option<&'a CheckResult> {
+    report.results.iter().find(|result| result.name == name)
+}
+
+#[test]
+fn the_order_is_barmans() {
+    let sandbox = Sandbox::new();
+    let report = report(&sandbox.server(""), Intrusion::Operator);
+    assert_eq!(
+        names(&report),
+        [
+            "PostgreSQL",
+            "directories",
+            "retention policy settings",
+            "backup maximum age",
+            "backup minimum size",
+            "wal maximum age",
+            "wal size",
+            "compression settings",
+            "failed backups",
+            "minimum redundancy requirements",
+            "ssh",
+            "systemid coherence",
+            "archiver errors",
+        ]
+    );
+    assert_eq!(report.obstacle().unwrap().name, "PostgreSQL");
+}
+
+#[test]
+fn an_inactive_server_is_looked_at_from_here_only() {
+    let sandbox = Sandbox::new();
+    let report = report(&sandbox.server("active = false"), Intrusion::Operator);
+    assert!(!report.active);
+    assert!(found(&report, "PostgreSQL").is_none() && found(&report, "ssh").is_none());
+    assert!(!report.has_issues(), "{report:?}");
+}
+
+#[test]
+fn what_says_nothing_about_the_next_backup_does_not_block_it() {
+    let sandbox = Sandbox::new();
+    sandbox.touch("errors/000000010000000000000001.20260101T000000Z.duplicate");
+    sandbox.touch("incoming/000000010000000000000002");
+    sandbox.touch("incoming/.hidden");
+    let options = "active = false\nminimum_redundancy = 2\nlast_backup_maximum_age = 1 day\n\
+                   last_backup_minimum_size = 1Mi\nlast_wal_maximum_age = 1 hour\nmax_incoming_wals_queue = 0";
+    let report = report(&sandbox.server(options), Intrusion::Operator);
+    let failed: Vec<(&str, &str)> = report
+        .results
+        .iter()
+        .filter(|result| !result.ok)
+        .map(|result| (result.name, result.hint.as_str()))
+        .collect();
+    assert_eq!(
+        failed,
+        [
+            (
+                "incoming WALs directory",
+                "there are too many WALs in queue: 1, max 0"
+            ),
+            (
+                "backup maximum age",
+                "interval provided: 1 day, latest backup age: No available backups"
+            ),
+            ("backup minimum size", "last backup size 0 B < 1.0 MiB minimum"),
+            ("wal maximum age", "No WAL files archived for last backup"),
+            (
+                "minimum redundancy requirements",
+                "have 0 non-incremental backups, expected at least 2"
+            ),
+            ("archiver errors", "duplicates: 1"),
+        ]
+    );
+    assert_eq!(report.obstacle(), None);
+}
+
+#[test]
+fn a_catalog_that_cannot_be_read_is_not_a_healthy_one() {
+    let sandbox = Sandbox::new();
+    fs::write(
+        sandbox.directory.join("m/meta/20260101T000000-backup.info"),
+        "nonsense",
+    )
+    .unwrap();
+    let report = report(&sandbox.server("active = false"), Intrusion::Operator);
+    let failed = found(&report, "failed backups").unwrap();
+    assert!(
+        !failed.ok && failed.hint.starts_with("cannot read the catalog: "),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn a_server_without_wal_says_so_and_monitoring_changes_nothing() {
+    let sandbox = Sandbox::new();
+    fs::remove_file(sandbox.directory.join("m/wals/m-xlog.db")).unwrap();
+    let segment = sandbox.directory.join("m/incoming/000000010000000000000001");
+    fs::write(&segment, vec![0; 4096]).unwrap();
+    let server = sandbox.server("active = false");
+    let report_of_monitoring = report(&server, Intrusion::Monitoring);
+    assert!(!found(&report_of_monitoring, "WAL archive").unwrap().ok);
+    assert!(segment.exists());
+    // An operator's check archives what has arrived, and then WAL is there.
+    let report_of_operator = report(&server, Intrusion::Operator);
+    assert_eq!(found(&report_of_operator, "WAL archive"), None);
+    assert!(!segment.exists());
+}
+
+#[test]
+fn what_disables_a_server_is_told_below_its_check() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.server("active = false");
+    server.disable("no good".to_owned());
+    struct Heard(Mutex<Vec<String>>);
+    impl Listener for Heard {
+        fn result(&self, result: &CheckResult) {
+            self.0.lock().unwrap().push(result.name.to_owned());
+        }
+        fn message(&self, message: &str) {
+            self.0.lock().unwrap().push(format!("> {message}"));
+        }
+    }
+    let heard = Heard(Mutex::default());
+    let options = CheckOptions::new(&server, None, Intrusion::Operator, PathBuf::new());
+    let report = check(&server, &options, &heard).unwrap();
+    assert_eq!(report.messages, ["no good"]);
+    assert!(found(&report, "directories").is_none());
+    let heard = heard.0.into_inner().unwrap();
+    let position = heard.iter().position(|line| line == "configuration").unwrap();
+    assert_eq!(heard.get(position + 1).unwrap(), "> no good");
+}
+
+#[test]
+fn ssh_is_tried_and_must_be_quiet() {
+    let sandbox = Sandbox::new();
+    let noisy = sandbox.program("noisy", "echo welcome");
+    let passive = format!("primary_ssh_command = {noisy} host");
+    let noisy_report = report(&sandbox.server(&passive), Intrusion::Operator);
+    assert_eq!(found(&noisy_report, "ssh").unwrap().hint, "Barman primary node");
+    assert!(!found(&noisy_report, "ssh output clean").unwrap().ok);
+
+    let failing = sandbox.program("failing", "exit 3");
+    let passive = format!("primary_ssh_command = {failing} host");
+    let failed = report(&sandbox.server(&passive), Intrusion::Operator);
+    assert_eq!(
+        found(&failed, "ssh").unwrap().hint,
+        format!(
+            "Connection failed using '{failing} host -o BatchMode=yes -o StrictHostKeyChecking=no' return code 3"
+        )
+    );
+}
+
+#[test]
+fn the_time_limit_ends_the_check_and_its_ssh_process() {
+    let sandbox = Sandbox::new();
+    let pid_file = sandbox.directory.join("pid");
+    let script = format!(
+        "echo $$ > {}.new; mv {0}.new {0}; exec sleep 600",
+        pid_file.display()
+    );
+    let slow = sandbox.program("slow", &script);
+    let server = sandbox.server(&format!("primary_ssh_command = {slow} host"));
+    let options = CheckOptions {
+        timeout: Some(Duration::from_millis(1500)),
+        intrusion: Intrusion::Operator,
+        configuration: PathBuf::new(),
+    };
+    let report = check(&server, &options, &Unheard).unwrap();
+    let last = report.results.last().unwrap();
+    assert_eq!((last.name, last.ok), ("check timeout", false));
+    assert!(last.blocks_backup);
+    let pid: u32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    assert!(ended(pid), "the ssh process {pid} still runs");
+}
+
+/// Whether a process has ended, or does so within seconds.
+fn ended(pid: u32) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let status = PathBuf::from(format!("/proc/{pid}/stat"));
+    loop {
+        match fs::read_to_string(&status) {
+            Ok(text) if !text.contains(") Z ") && Instant::now() < deadline => std::thread::yield_now(),
+            Ok(text) => return text.contains(") Z "),
+            Err(_) => return true,
+        }
+    }
+}
+
+#[test]
+fn a_limit_of_zero_is_none() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server("check_timeout = 7");
+    let limit =
+        |seconds| CheckOptions::new(&server, seconds, Intrusion::Operator, Path::new("x").into()).timeout;
+    assert_eq!(limit(None), Some(Duration::from_secs(7)));
+    assert_eq!(limit(Some(0)), None);
+    assert_eq!(limit(Some(3)), Some(Duration::from_secs(3)));
+}
