@@ -25,10 +25,10 @@ const SHARE_OF_TIMEOUT: u32 = 3;
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
-    if let Ok(catalog) = &context.catalog {
-        if !has_wal(context, catalog, sink)? {
-            sink.report("WAL archive", false, "please make sure WAL shipping is setup")?;
-        }
+    if let Ok(catalog) = &context.catalog
+        && !has_wal(context, catalog, sink)?
+    {
+        sink.report("WAL archive", false, "please make sure WAL shipping is setup")?;
     }
     incoming(context, sink)?;
     streaming(context, sink)

@@ -26,6 +26,8 @@ mod server;
 mod shown;
 mod source;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

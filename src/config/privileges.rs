@@ -80,6 +80,7 @@ pub fn become_user(user: &str) -> Result<Became, PrivilegeError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[test]
