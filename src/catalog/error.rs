@@ -100,7 +100,7 @@ pub enum ResolveError {
         server: String,
     },
     /// Several backups have this name. The words are Barman's.
-    #[error("Multiple backups found matching name '{name}' (try using backup ID instead): {{{}}}", ids.join(" "))]
+    #[error("Multiple backups found matching name '{name}' (try using backup ID instead): {}", ids.join(" "))]
     Ambiguous {
         /// The name.
         name: String,

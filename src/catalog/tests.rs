@@ -143,7 +143,7 @@ fn tokens_name_backups_as_barmans_do_except_by_accident() {
     assert_eq!(
         error,
         "Multiple backups found matching name 'twice' (try using backup ID instead): \
-         {20260103T000000 20260104T000000}"
+         20260103T000000 20260104T000000"
     );
 }
 

@@ -18,7 +18,15 @@ impl Render for ServerSettings {
     }
 
     fn json(&self, document: &mut Map<String, Value>) {
-        document.insert(self.config.name.clone(), ServerSettings::json(self));
+        let mut settings = ServerSettings::json(self);
+        // Barman puts what stands behind the name of a server into a description that is empty.
+        let state = servers::state(&self.config).trim();
+        if let Some(description) = settings.get_mut("description").filter(|value| value.is_null())
+            && !state.is_empty()
+        {
+            *description = json!(state);
+        }
+        document.insert(self.config.name.clone(), settings);
     }
 }
 

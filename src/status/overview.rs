@@ -158,12 +158,17 @@ impl Overview {
             text_or_none(last.as_deref()),
         );
         let minimum = config.minimum_redundancy;
-        let satisfied = u64::try_from(done).is_ok_and(|done| done >= u64::from(minimum));
+        // An incremental backup is worth nothing without the others, so it does not count.
+        let redundancy = backups
+            .values()
+            .filter(|backup| backup.status == BackupStatus::Done && !backup.is_incremental())
+            .count();
+        let satisfied = u64::try_from(redundancy).is_ok_and(|redundancy| redundancy >= u64::from(minimum));
         let verdict = if satisfied { "satisfied" } else { "FAILED" };
         self.add(
             "minimum_redundancy",
             "Minimum redundancy requirements",
-            format!("{verdict} ({done}/{minimum})"),
+            format!("{verdict} ({redundancy}/{minimum})"),
         );
         if let Some(command) = &config.primary_ssh_command {
             self.add("primary_ssh_command", "SSH command to primary server", command);

@@ -108,7 +108,8 @@ impl ServerSettings {
 /// The age at which a backup is too old, with the age of the newest one.
 fn maximum_age(config: &ServerConfig) -> Shown {
     let Some(limit) = config.last_backup_maximum_age else {
-        return Shown::Null;
+        // Barman shows a text even where there is nothing to say, and JSON has it so.
+        return Shown::Text("None".to_owned());
     };
     #[allow(clippy::cast_precision_loss)] // ages of backups
     let limit_seconds = limit.num_seconds() as f64;
