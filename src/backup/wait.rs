@@ -1,6 +1,8 @@
 //! Waiting for a WAL file: `backup --wait` and `switch-wal --archive`.
 
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::archive::{self, Announce, ArchiveError, ArchiveReport};
@@ -33,7 +35,11 @@ pub(super) fn archive_until(
     mut arrived: impl FnMut(Option<&ArchiveReport>) -> bool,
 ) -> Result<Waited, ArchiveError> {
     let started = Instant::now();
-    let patient = Patient(reporter);
+    let patient = Patient {
+        reporter,
+        said: Mutex::default(),
+        header: Mutex::default(),
+    };
     if arrived(None) {
         return Ok(Waited::Arrived);
     }
@@ -68,25 +74,47 @@ pub(super) fn limit(seconds: Option<u32>) -> Option<Duration> {
         .map(|seconds| Duration::from_secs(seconds.into()))
 }
 
-/// Another process that archives meanwhile is no news, ten times a second.
-struct Patient<'a>(&'a dyn Reporter);
+/// What archiving has to say again ten times a second is said once.
+struct Patient<'a> {
+    reporter: &'a dyn Reporter,
+    said: Mutex<HashSet<String>>,
+    /// The header of a run, to be shown when something follows it.
+    header: Mutex<Option<String>>,
+}
+
+impl Patient<'_> {
+    fn is_new(&self, line: &str) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.insert(line.to_owned())
+    }
+}
 
 impl Reporter for Patient<'_> {
     fn info(&self, line: &str) {
-        if !line.starts_with("Another archive-wal process is already running") {
-            self.0.info(line);
+        let mut header = self.header.lock().unwrap_or_else(PoisonError::into_inner);
+        if line.starts_with("Processing xlog segments from") {
+            *header = Some(line.to_owned());
+        } else if !line.starts_with("Another archive-wal process is already running") {
+            if let Some(header) = header.take() {
+                self.reporter.info(&header);
+            }
+            self.reporter.info(line);
         }
     }
     fn warning(&self, line: &str) {
-        self.0.warning(line);
+        if self.is_new(line) {
+            self.reporter.warning(line);
+        }
     }
     fn error(&self, line: &str) {
-        self.0.error(line);
+        if self.is_new(line) {
+            self.reporter.error(line);
+        }
     }
     fn debug(&self, line: &str) {
-        self.0.debug(line);
+        self.reporter.debug(line);
     }
     fn progress(&self, title: &str, total: Total) -> Box<dyn Progress> {
-        self.0.progress(title, total)
+        self.reporter.progress(title, total)
     }
 }

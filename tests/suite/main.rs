@@ -11,9 +11,11 @@ mod crash;
 mod differential;
 mod engine;
 mod interop;
+mod sample_hooks;
 mod scale;
 mod scenario;
 mod support;
+mod unusual_backups;
 
 use std::sync::Arc;
 
@@ -42,6 +44,8 @@ fn main() {
     trials.extend(interop::trials(&barkeep));
     trials.extend(crash::trials(&barkeep));
     trials.extend(scale::trials(&barkeep));
+    trials.extend(unusual_backups::trials(&barkeep));
+    trials.extend(sample_hooks::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.
     drop(fixtures);
