@@ -416,3 +416,6 @@ fn remove_tree(directory: &Path) -> Result<(), PathError> {
         Err(error) => Err(PathError::new("remove", directory, error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,9 @@ impl Catalog {
     /// The WAL database cannot be read, or holds a name that is not of the WAL.
     pub fn wal_figures(&self, backups: &Backups) -> Result<BTreeMap<BackupId, WalFigures>, CatalogError> {
         let owners: Vec<&BackupInfo> = backups.values().filter(|info| info.status.copy_done()).collect();
+        if owners.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let cells = Cells::of(&ranges(&owners));
         let mut figures = vec![WalFigures::default(); owners.len()];
         let mut cursor = 0;

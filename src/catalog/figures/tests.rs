@@ -75,7 +75,9 @@ fn each_segment_counts_for_the_backups_that_need_it() {
 #[test]
 fn a_name_that_is_not_of_the_wal_is_an_error_with_a_hint() {
     let (catalog, root) = lab("junk\t1\t2.0\n");
-    let error = catalog.wal_figures(&Backups::new()).unwrap_err().to_string();
+    let info = backup("a", 1, "000000010000000000000002", "000000010000000000000003");
+    let backups = Backups::from([(info.id.clone(), info)]);
+    let error = catalog.wal_figures(&backups).unwrap_err().to_string();
     assert!(error.contains("invalid WAL segment name 'junk'"), "{error}");
     assert!(error.contains("barman rebuild-xlogdb main"), "{error}");
     std::fs::remove_dir_all(root).unwrap();

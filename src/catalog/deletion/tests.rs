@@ -1,0 +1,296 @@
+#![allow(clippy::unwrap_used)]
+use std::sync::Mutex;
+
+use super::*;
+use crate::base::report::{NoProgress, Progress, Total};
+use crate::catalog::{KeepTarget, Layout, WalEntry, enforcement};
+use crate::codec::Detector;
+use crate::postgres::wal_name::SegmentName;
+
+/// Remembers the lines.
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl Lines {
+    fn add(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+
+    fn all(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}
+
+impl Reporter for Lines {
+    fn info(&self, line: &str) {
+        self.add(line);
+    }
+    fn warning(&self, line: &str) {
+        self.add(&format!("WARNING: {line}"));
+    }
+    fn error(&self, line: &str) {
+        self.add(&format!("ERROR: {line}"));
+    }
+    fn debug(&self, _line: &str) {}
+    fn progress(&self, _title: &str, _total: Total) -> Box<dyn Progress> {
+        Box::new(NoProgress)
+    }
+}
+
+/// Three backups a day apart, each with a segment of its own and two more before the next: 2, 5, 8 of 1 to 10.
+struct Lab {
+    root: PathBuf,
+    catalog: Catalog,
+    config: ServerConfig,
+    lines: Lines,
+}
+
+const IDS: [&str; 3] = ["20260101T000000", "20260102T000000", "20260103T000000"];
+
+impl Lab {
+    fn new(name: &str) -> Lab {
+        let root = std::env::temp_dir().join(format!("barkeep-deletion-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        let catalog = Catalog::at(Layout::under(&root, "main"), Detector::default());
+        catalog.create_directories().unwrap();
+        for (number, id) in (0u32..).zip(IDS) {
+            let mut info = BackupInfo::empty(BackupId::parse(id).unwrap());
+            info.status = BackupStatus::Done;
+            info.mode = Some("postgres".to_owned());
+            info.timeline = Some(1);
+            info.begin_wal = SegmentName::parse(&segment(2 + 3 * number));
+            info.end_wal = info.begin_wal;
+            info.end_time = calendar::parse("2026-01-01 00:05:00+00:00");
+            catalog.save(&info).unwrap();
+            let data = catalog.layout().data_dir(&info.id);
+            fs::create_dir_all(&data).unwrap();
+            fs::write(data.join("PG_VERSION"), "15\n").unwrap();
+        }
+        for number in 1..=10 {
+            let path = catalog.layout().wal_path(&segment(number)).unwrap();
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "wal").unwrap();
+            let entry = WalEntry {
+                name: segment(number),
+                size: 3,
+                time: 1.0,
+                compression: None,
+                encryption: None,
+            };
+            catalog.xlogdb().append(&[entry]).unwrap();
+        }
+        let config = ServerConfig {
+            name: "main".to_owned(),
+            ..ServerConfig::default()
+        };
+        Lab {
+            root,
+            catalog,
+            config,
+            lines: Lines::default(),
+        }
+    }
+
+    fn hooks(&self) -> HookRunner {
+        HookRunner::of_server(&self.config, Path::new("/etc/barman.conf"))
+    }
+
+    fn delete(&self, index: usize) -> Result<(), DeletionError> {
+        let hooks = self.hooks();
+        Deletion::by_operator(&self.catalog, &self.config, &hooks, &self.lines).run(&id(index))
+    }
+
+    fn enforce(&self) {
+        enforcement::enforce(&self.catalog, &self.config, &self.hooks(), &self.lines).unwrap();
+    }
+
+    fn status(&self, index: usize) -> Option<BackupStatus> {
+        self.catalog.load(&id(index)).unwrap().map(|info| info.status)
+    }
+
+    /// The segments in the database; each is also on disk, and no other.
+    fn segments(&self) -> Vec<u32> {
+        let recorded: Vec<u32> = (1..=10)
+            .filter(|number| self.catalog.xlogdb().find(&segment(*number)).unwrap().is_some())
+            .collect();
+        for number in 1..=10 {
+            let there = self.catalog.layout().wal_path(&segment(number)).unwrap().exists();
+            assert_eq!(there, recorded.contains(&number), "segment {number}");
+        }
+        recorded
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+fn segment(number: u32) -> String {
+    format!("0000000100000000{number:08X}")
+}
+
+fn id(index: usize) -> BackupId {
+    BackupId::parse(IDS.get(index).unwrap()).unwrap()
+}
+
+#[test]
+fn the_oldest_takes_its_wal_along_and_the_others_none() {
+    let lab = Lab::new("oldest");
+    lab.delete(1).unwrap();
+    assert_eq!(lab.segments().len(), 10);
+    lab.delete(0).unwrap();
+    assert_eq!(lab.segments(), [8, 9, 10]);
+    assert!(
+        lab.lines
+            .all()
+            .contains("Delete associated WAL segments:\n\t000000010000000000000001\n")
+    );
+    assert!(!lab.catalog.layout().base_dir(&id(0)).exists());
+    assert!(!lab.catalog.locks().backup_id_path(&id(0)).exists());
+    // Without any backup the WAL from the last one's begin stays.
+    lab.delete(2).unwrap();
+    assert_eq!(lab.segments(), [8, 9, 10]);
+    assert_eq!(lab.catalog.backups().unwrap().len(), 0);
+}
+
+#[test]
+fn a_script_that_forbids_the_deletion_leaves_no_trace() {
+    let mut lab = Lab::new("forbidden");
+    lab.config.pre_delete_retry_script = Some("exit 63".to_owned());
+    assert!(matches!(lab.delete(0), Err(DeletionError::Hook(_))));
+    assert_eq!(lab.status(0), Some(BackupStatus::Done));
+    assert!(!lab.catalog.is_being_deleted(&id(0)).unwrap());
+    assert!(lab.catalog.layout().data_dir(&id(0)).join("PG_VERSION").exists());
+}
+
+#[test]
+fn a_script_that_forbids_the_first_wal_undoes_the_deletion() {
+    let mut lab = Lab::new("first-wal");
+    lab.config.pre_wal_delete_retry_script = Some("exit 63".to_owned());
+    assert!(matches!(lab.delete(0), Err(DeletionError::Hook(_))));
+    assert_eq!(lab.status(0), Some(BackupStatus::Done));
+    assert_eq!(lab.catalog.load(&id(0)).unwrap().unwrap().error, None);
+    assert!(!lab.catalog.is_being_deleted(&id(0)).unwrap());
+    assert_eq!(lab.segments().len(), 10);
+}
+
+#[test]
+fn a_script_that_forbids_a_later_wal_leaves_a_failed_backup_that_can_be_deleted() {
+    let mut lab = Lab::new("later-wal");
+    lab.config.pre_wal_delete_retry_script =
+        Some(format!("test $BARMAN_SEGMENT != {} || exit 63", segment(3)));
+    assert!(matches!(lab.delete(0), Err(DeletionError::Hook(_))));
+    assert_eq!(lab.status(0), Some(BackupStatus::Failed));
+    assert_eq!(lab.segments(), [3, 4, 5, 6, 7, 8, 9, 10]);
+    lab.config.pre_wal_delete_retry_script = None;
+    lab.delete(0).unwrap();
+    assert_eq!((lab.status(0), lab.segments()), (None, vec![5, 6, 7, 8, 9, 10]));
+}
+
+#[test]
+fn what_is_not_in_the_database_survives_and_what_cannot_be_removed_stays_in_it() {
+    let lab = Lab::new("foreign");
+    let directory = lab.catalog.layout().wals.join("0000000100000000");
+    fs::write(directory.join("notes.txt"), "mine").unwrap();
+    // A directory in the place of a file cannot be unlinked.
+    let stuck = directory.join(segment(1));
+    fs::remove_file(&stuck).unwrap();
+    fs::create_dir(&stuck).unwrap();
+    lab.delete(0).unwrap();
+    assert!(directory.join("notes.txt").exists());
+    assert_eq!(lab.segments(), [1, 5, 6, 7, 8, 9, 10]);
+    assert!(
+        lab.lines
+            .all()
+            .contains("WARNING: Ignoring deletion of WAL file 000000010000000000000001")
+    );
+}
+
+#[test]
+fn kept_backups_and_the_minimum_are_refused() {
+    let mut lab = Lab::new("refused");
+    lab.catalog.keep(&id(0), KeepTarget::Full).unwrap();
+    assert!(matches!(
+        lab.delete(0),
+        Err(DeletionError::Refused(Refusal::Kept { .. }))
+    ));
+    lab.config.minimum_redundancy = 3;
+    let refusal = lab.delete(1).unwrap_err().to_string();
+    assert!(
+        refusal.ends_with("(minimum redundancy = 3, current redundancy = 3)"),
+        "{refusal}"
+    );
+    assert!(
+        !lab.root.join(".main-backup.lock").exists(),
+        "a refusal takes no lock"
+    );
+}
+
+#[test]
+fn a_backup_that_is_read_or_a_server_that_is_busy_is_left_alone() {
+    let lab = Lab::new("busy");
+    let reader = lab.catalog.locks().backup_reader(&id(0)).unwrap();
+    assert!(matches!(lab.delete(0), Err(DeletionError::BackupBusy { .. })));
+    drop(reader);
+    let backup = lab.catalog.locks().backup().unwrap();
+    assert!(matches!(lab.delete(0), Err(DeletionError::ServerBusy { .. })));
+    drop(backup);
+    assert_eq!(lab.status(0), Some(BackupStatus::Done));
+    lab.delete(0).unwrap();
+}
+
+#[test]
+fn retention_removes_what_it_should() {
+    let mut lab = Lab::new("retention");
+    lab.config.retention_policy = Some("REDUNDANCY 2".to_owned());
+    let running = lab.catalog.locks().backup().unwrap();
+    lab.enforce();
+    assert_eq!(lab.status(0), Some(BackupStatus::Done), "not while a backup runs");
+    drop(running);
+    lab.enforce();
+    assert_eq!((lab.status(0), lab.status(1)), (None, Some(BackupStatus::Done)));
+    assert!(
+        lab.lines
+            .all()
+            .contains("Enforcing retention policy: removing backup 20260101T000000 for server main")
+    );
+}
+
+#[test]
+fn a_deletion_begun_is_finished_only_if_it_is_still_allowed() {
+    let mut lab = Lab::new("begun");
+    lab.config.retention_policy = Some("REDUNDANCY 3".to_owned());
+    for index in [0, 1] {
+        lab.catalog.begin_deletion(&id(index)).unwrap();
+    }
+    lab.catalog.set_keep_target(&id(0), KeepTarget::Full).unwrap();
+    lab.enforce();
+    assert_eq!(lab.status(0), Some(BackupStatus::Done));
+    assert!(!lab.catalog.is_being_deleted(&id(0)).unwrap());
+    assert_eq!(lab.status(1), None);
+    assert!(
+        lab.lines
+            .all()
+            .contains("The deletion begun earlier is given up.")
+    );
+}
+
+#[test]
+fn a_backup_without_data_does_not_stand_in_for_one_that_has_them() {
+    let mut lab = Lab::new("orphan");
+    lab.config.retention_policy = Some("REDUNDANCY 2".to_owned());
+    fs::remove_dir_all(lab.catalog.layout().base_dir(&id(2))).unwrap();
+    lab.enforce();
+    assert_eq!(lab.status(0), Some(BackupStatus::Done));
+    assert!(
+        lab.lines
+            .all()
+            .contains("Backup '20260103T000000' is an orphan backup")
+    );
+    // The data of a deletion that was cut short: finished without asking.
+    lab.catalog.begin_deletion(&id(2)).unwrap();
+    lab.enforce();
+    assert_eq!(lab.status(2), None);
+}
