@@ -162,13 +162,16 @@ pub fn send_to_directory(
         path: target.clone(),
         source,
     };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(CATALOG_FILE_MODE)
-        .open(&temporary)
-        .map_err(cannot_open)?;
+    // The directory may be one that others can write to: a name that is there already is never followed or written to.
+    let mut file = match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(CATALOG_FILE_MODE)
+            .open(&temporary),
+    }
+    .map_err(cannot_open)?;
     let sent = send(places, codec, name, form, partial, &mut file).and_then(|found| {
         file.sync_all()
             .and_then(|()| fs::rename(&temporary, &target))
@@ -291,5 +294,4 @@ fn transfer(
 }
 
 #[cfg(test)]
-#[path = "get_wal_tests.rs"]
 mod tests;

@@ -4,6 +4,8 @@
 //! everything is: every file is written to a hidden name and synced, all checksums are compared, and only then are the
 //! files renamed and the directory synced. The caller may report success only after [`put_wal`] has returned.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -22,86 +24,10 @@ use crate::postgres::wal_name::WalKind;
 use super::compare::same_content;
 use super::place::Places;
 
+pub use error::PutWalError;
+
 /// The longest list of checksums that is read: room for a hundred thousand files.
 const LIST_LIMIT: u64 = 16 * 1024 * 1024;
-
-/// Why nothing of the stream was accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum PutWalError {
-    /// A member is a directory, a link or something else.
-    #[error("Unsupported file type 'b'{kind}'' for file '{name}' in put-wal for server '{server}'")]
-    FileType {
-        /// The type's letter in the tar header.
-        kind: char,
-        /// The member.
-        name: String,
-        /// The server.
-        server: String,
-    },
-    /// A member's name is not that of a WAL file.
-    #[error("Unsupported filename '{name}' in put-wal for server '{server}'")]
-    Filename {
-        /// The member.
-        name: String,
-        /// The server.
-        server: String,
-    },
-    /// The list names a file that is not in the stream.
-    #[error("Checksum without corresponding file '{name}' in put-wal for server '{server}'")]
-    WithoutFile {
-        /// The file.
-        name: String,
-        /// The server.
-        server: String,
-    },
-    /// A file is not what its checksum says.
-    #[error(
-        "Bad file checksum '{found}' (should be {expected}) for file '{name}' in put-wal for server '{server}'"
-    )]
-    Checksum {
-        /// What was computed.
-        found: String,
-        /// What the list says.
-        expected: String,
-        /// The file.
-        name: String,
-        /// The server.
-        server: String,
-    },
-    /// A file that the list does not name.
-    #[error("Missing checksum for file '{name}' in put-wal for server '{server}'")]
-    WithoutChecksum {
-        /// The file.
-        name: String,
-        /// The server.
-        server: String,
-    },
-    /// A file of this name with another content was received before.
-    #[error(
-        "Duplicate Files Detected with Mismatched Checksums. File {name} already exists on server {server} as \
-         \"{}\" with another content. The incoming file has been refused: find out which cluster it comes from",
-        existing.display()
-    )]
-    Duplicate {
-        /// The file.
-        name: String,
-        /// The server.
-        server: String,
-        /// Where the other content is.
-        existing: PathBuf,
-    },
-    /// The stream is not a tar archive, or ends too early.
-    #[error("cannot read the tar stream in put-wal for server '{server}': {source}")]
-    Stream {
-        /// The server.
-        server: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The files could not be written.
-    #[error(transparent)]
-    Path(#[from] PathError),
-}
 
 /// A file that was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,13 +152,7 @@ impl<'a> Delivery<'a> {
             .incoming
             .join(format!(".{}-{name}", std::process::id()));
         let mtime = modification_time(entry);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(durable::CATALOG_FILE_MODE)
-            .open(&temporary)
-            .at("create", &temporary)?;
+        let mut file = new_file(&temporary)?;
         // Known from here on, so that it is removed whatever happens.
         let unpacked = self.files.entry(name).or_insert(Unpacked {
             temporary: temporary.clone(),
@@ -408,6 +328,23 @@ impl Drop for Delivery<'_> {
     }
 }
 
+/// Creates a file that was not there. One that a dead process with our pid has left is removed and never written to: it
+/// may be a link to a file that has been archived since.
+fn new_file(path: &Path) -> Result<File, PathError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(PathError::new("remove", path, error));
+        }
+        _ => {}
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(durable::CATALOG_FILE_MODE)
+        .open(path)
+        .at("create", path)
+}
+
 /// The time in the header, with the fraction of a PAX record if there is one.
 fn modification_time<R: Read>(entry: &mut tar::Entry<'_, R>) -> Option<SystemTime> {
     let precise = entry.pax_extensions().ok().flatten().and_then(|records| {
@@ -479,5 +416,4 @@ pub(super) fn base_name(path: &Path) -> String {
 }
 
 #[cfg(test)]
-#[path = "put_wal_tests.rs"]
 mod tests;

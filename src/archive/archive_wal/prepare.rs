@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::archive::compare::same_content;
@@ -27,6 +28,8 @@ pub(super) struct Item {
     pub(super) source: PathBuf,
     /// Where it belongs.
     pub(super) target: PathBuf,
+    /// Which file it is, whatever its name.
+    identity: Option<(u64, u64)>,
 }
 
 impl Item {
@@ -36,9 +39,22 @@ impl Item {
         Some(Item {
             target: layout.wal_path(&name)?,
             source: source.to_path_buf(),
+            identity: identity(source),
             name,
         })
     }
+
+    /// Whether another file has been put in the place of the source meanwhile, as `rsync` does.
+    pub(super) fn was_replaced(&self) -> bool {
+        let now = identity(&self.source);
+        now.is_some() && now != self.identity
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata()
+        .ok()
+        .map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// What is to be done with a file.

@@ -157,6 +157,10 @@ impl Run<'_> {
         self.catalog.xlogdb().append(&entries)?;
         let mut sources = BTreeSet::new();
         for (item, _) in done() {
+            if item.was_replaced() {
+                log::debug!("\"{}\" has been delivered again", item.source.display());
+                continue;
+            }
             match fs::remove_file(&item.source) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     // It is archived; the next run will find it again and drop it.

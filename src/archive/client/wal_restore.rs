@@ -331,5 +331,4 @@ fn move_file(source: &Path, temporary: &Path, target: &Path) -> std::io::Result<
 }
 
 #[cfg(test)]
-#[path = "wal_restore_tests.rs"]
 mod tests;

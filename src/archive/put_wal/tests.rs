@@ -128,3 +128,15 @@ fn md5_lists_of_old_clients_are_understood() {
     put(&sandbox, &bytes).unwrap();
     assert_eq!(sandbox.list("incoming"), ["00000002.history"]);
 }
+
+#[test]
+fn a_file_left_by_a_dead_process_is_not_written_to() {
+    let sandbox = Sandbox::new();
+    // Between giving a file its name and removing the temporary one: both are the same file, archived meanwhile.
+    let archived = sandbox.write("wals/0000000100000000/000000010000000000000001", b"archived");
+    let temporary = format!("incoming/.{}-00000002.history", std::process::id());
+    fs::hard_link(&archived, sandbox.root.join(temporary)).unwrap();
+    put(&sandbox, &delivery("00000002.history", b"new")).unwrap();
+    assert_eq!(fs::read(archived).unwrap(), b"archived");
+    assert_eq!(sandbox.list("incoming"), ["00000002.history"]);
+}
