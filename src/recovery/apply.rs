@@ -163,6 +163,7 @@ impl Applier<'_> {
             directory,
             codec: self.codec,
             segment_size: self.source.segment_size,
+            system_identifier: self.source.system_identifier,
             bandwidth: &bandwidth,
             progress: progress.as_ref(),
         }

@@ -140,6 +140,14 @@ pub enum RestoreError {
         /// Bytes of a segment.
         expected: u64,
     },
+    /// A WAL file is not what its name says.
+    #[error("\"{}\" holds {what}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
     /// The data could not be copied.
     #[error("Failure copying base backup: {0}")]
     Copy(#[from] CopyError),

@@ -206,6 +206,7 @@ fn source_of(catalog: &Catalog, info: &BackupInfo) -> Result<BackupSource, Resto
         segment_size: Some(info.xlog_segment_size)
             .filter(|size| *size > 0)
             .ok_or_else(|| lacks("xlog_segment_size"))?,
+        system_identifier: info.systemid.as_deref().and_then(|text| text.parse().ok()),
         tablespaces: tablespaces
             .map(|tablespace| SourceTablespace {
                 name: tablespace.name.clone(),

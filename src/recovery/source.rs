@@ -29,6 +29,8 @@ pub struct BackupSource {
     pub end_time: Option<Timestamp>,
     /// Bytes of a WAL segment.
     pub segment_size: u64,
+    /// The cluster's system identifier.
+    pub system_identifier: Option<u64>,
     /// Its tablespaces.
     pub tablespaces: Vec<SourceTablespace>,
     /// The directory of the backup's PGDATA.
@@ -85,6 +87,7 @@ pub(super) mod tests {
             begin_time: calendar::parse("2026-11-21 01:53:00.864338+00:00"),
             end_time: calendar::parse("2026-11-21 01:53:01.511239+00:00"),
             segment_size: 1024 * 1024,
+            system_identifier: None,
             tablespaces: vec![SourceTablespace {
                 name: "ts1".to_owned(),
                 oid: 16384,

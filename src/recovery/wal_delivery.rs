@@ -18,7 +18,8 @@ use crate::base::interrupt;
 use crate::base::report::Progress;
 use crate::base::shell::quote;
 use crate::codec::WalCodec;
-use crate::postgres::wal_name::WalKind;
+use crate::postgres::wal_header::SegmentHeader;
+use crate::postgres::wal_name::{SegmentName, WalKind};
 use crate::transport::Channel;
 
 use super::destination::{Destination, TEMPORARY_PREFIX, shown, touch_date};
@@ -55,6 +56,8 @@ pub struct Deliverer<'a> {
     pub codec: &'a WalCodec,
     /// Bytes of a segment.
     pub segment_size: u64,
+    /// The cluster's system identifier, when the backup knows it.
+    pub system_identifier: Option<u64>,
     /// The limit that all workers share.
     pub bandwidth: &'a Bandwidth,
     /// Told of every file.
@@ -172,11 +175,15 @@ impl Deliverer<'_> {
         let mut reader = self.codec.open_plain(source)?;
         let mut buffer = vec![0; PIECE];
         let mut size = 0;
+        let mut header = None;
         loop {
             let count = fill(reader.as_mut(), &mut buffer, source)?;
             let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else {
                 break;
             };
+            if size == 0 {
+                header = SegmentHeader::parse(piece);
+            }
             size += count as u64;
             if size > self.limit(file) {
                 break;
@@ -184,14 +191,46 @@ impl Deliverer<'_> {
             self.bandwidth.consume(count);
             take(piece)?;
         }
-        match WalKind::of(&file.name) {
-            Some(WalKind::Segment(_)) if size != self.segment_size => Err(RestoreError::Damaged {
-                path: source.clone(),
-                found: size,
-                expected: self.segment_size,
-            }),
-            _ => Ok(size),
+        if let Some(WalKind::Segment(name)) = WalKind::of(&file.name) {
+            self.check_segment(name, header, size, source)?;
         }
+        Ok(size)
+    }
+
+    /// What a segment says about itself must be true. (One that says nothing is left to PostgreSQL to judge.)
+    fn check_segment(
+        &self,
+        name: SegmentName,
+        header: Option<SegmentHeader>,
+        size: u64,
+        source: &Path,
+    ) -> Result<(), RestoreError> {
+        let expected = header.map_or(self.segment_size, |header| u64::from(header.segment_size));
+        if size == 0 || (header.is_some() && size != expected) {
+            return Err(RestoreError::Damaged {
+                path: source.to_path_buf(),
+                found: size,
+                expected,
+            });
+        }
+        let Some(header) = header else {
+            log::warn!(target: "barman.recovery", "\"{}\" does not begin like a WAL segment", source.display());
+            return Ok(());
+        };
+        let own_cluster = self
+            .system_identifier
+            .is_none_or(|identifier| identifier == header.system_identifier);
+        if header.belongs_to(name) && own_cluster {
+            return Ok(());
+        }
+        Err(RestoreError::Foreign {
+            path: source.to_path_buf(),
+            what: if own_cluster {
+                "another segment"
+            } else {
+                "a segment of another cluster"
+            },
+        })
     }
 
     /// No file of the WAL is larger than a segment.
@@ -290,5 +329,109 @@ impl Receiver {
                 text => text.to_owned(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::base::report::NoProgress;
+    use crate::codec::{Compression, Level};
+    use crate::postgres::wal_header::sample_header;
+    use crate::recovery::archived::ArchivedFile;
+
+    const MIB: usize = 1024 * 1024;
+    const NAME: &str = "00000001000000000000000A";
+
+    struct Scratch(PathBuf);
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn scratch(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("barkeep-delivery-{name}-{}", std::process::id()));
+        fs::create_dir_all(path.join("to")).unwrap();
+        Scratch(path)
+    }
+
+    fn segment(of: &str) -> Vec<u8> {
+        let mut content = sample_header(of, 1 << 20, 7);
+        content.resize(MIB, 9);
+        content
+    }
+
+    fn delivered(scratch: &Scratch, content: &[u8]) -> Result<Vec<u8>, String> {
+        let path = scratch.0.join("archived");
+        fs::write(&path, content).unwrap();
+        let file = Delivery {
+            name: NAME.to_owned(),
+            file: ArchivedFile {
+                name: NAME.to_owned(),
+                size: content.len() as u64,
+                modified: SystemTime::UNIX_EPOCH,
+                path,
+            },
+        };
+        let to = scratch.0.join("to");
+        Deliverer {
+            destination: &Destination::local(),
+            directory: &to,
+            codec: &WalCodec::default(),
+            segment_size: MIB as u64,
+            system_identifier: Some(7),
+            bandwidth: &Bandwidth::kib_per_second(None),
+            progress: &NoProgress,
+        }
+        .deliver(&[file], 2)
+        .map_err(|error| error.to_string())?;
+        Ok(fs::read(to.join(NAME)).unwrap())
+    }
+
+    #[test]
+    fn whole_segments_arrive_plain() {
+        let scratch = scratch("whole");
+        let content = segment(NAME);
+        assert!(delivered(&scratch, &content).unwrap() == content);
+        let metadata = fs::metadata(scratch.0.join("to").join(NAME)).unwrap();
+        assert_eq!(metadata.modified().unwrap(), SystemTime::UNIX_EPOCH);
+        let plain = scratch.0.join("plain");
+        let packed = scratch.0.join("packed");
+        fs::write(&plain, &content).unwrap();
+        crate::codec::wal::compress_file(&plain, &packed, Compression::Zstd, Level::default()).unwrap();
+        assert!(delivered(&scratch, &fs::read(packed).unwrap()).unwrap() == content);
+    }
+
+    #[test]
+    fn what_is_no_whole_segment_of_this_cluster_is_refused() {
+        let scratch = scratch("refused");
+        let content = segment(NAME);
+        for cut in [0, 4096, MIB - 1] {
+            let error = delivered(&scratch, &content[..cut]).unwrap_err();
+            assert!(
+                error.contains(&format!("{cut} bytes instead of 1048576")),
+                "{error}"
+            );
+        }
+        let mut longer = content.clone();
+        longer.push(0);
+        assert!(delivered(&scratch, &longer).unwrap_err().contains("damaged"));
+        let other = segment("00000001000000000000000B");
+        assert!(
+            delivered(&scratch, &other)
+                .unwrap_err()
+                .contains("another segment")
+        );
+        let mut stranger = content;
+        stranger[24] = 8;
+        assert!(
+            delivered(&scratch, &stranger)
+                .unwrap_err()
+                .contains("another cluster")
+        );
+        assert_eq!(fs::read_dir(scratch.0.join("to")).unwrap().count(), 0);
     }
 }
