@@ -27,6 +27,7 @@ impl Delete {
             return Ok(());
         };
         match &error {
+            DeletionError::Hook(forbidden) => return Err(Failure::exception(forbidden.to_string())),
             DeletionError::Refused(refusal) => session.output.warning(&refusal.to_string()),
             other => session.output.error(&other.to_string()),
         }
