@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::catalog::{BackupId, BackupInfo, BackupStatus, Backups, Catalog};
 use crate::config::{BackupMethod, NotLocal, ServerConfig};
 use crate::postgres::client::{PgError, Session};
+use crate::postgres::client_program::ClientProgram;
 use crate::postgres::facts::Facts;
 use crate::postgres::streaming::StreamingFacts;
 
@@ -85,11 +86,11 @@ impl Context {
         })
     }
 
-    /// The version of the server at the other end of the replication connection.
-    pub(super) fn streaming_version(&self) -> Option<String> {
+    /// The server at the other end of the replication connection.
+    pub(super) fn streaming_server(&self) -> Option<&Facts> {
         self.streaming()
             .filter(|streaming| streaming.supported.is_some())
-            .and_then(|_| self.facts()?.version_text.clone())
+            .and_then(|_| self.facts())
     }
 
     /// The newest complete backup.
@@ -134,4 +135,27 @@ fn no_answer(error: &PgError) {
         "Error retrieving PostgreSQL status: {}",
         error.to_string().trim_end()
     );
+}
+
+/// Whether a client program can talk to a server, and the hint of the check that says so.
+pub(super) fn compatibility(
+    name: &str,
+    program: Option<&ClientProgram>,
+    unknown: &str,
+    server: Option<&Facts>,
+) -> (bool, String) {
+    let fits = program
+        .zip(server)
+        .is_some_and(|(program, server)| program.fits(server.version) == Some(true));
+    if fits {
+        return (true, String::new());
+    }
+    let server = server.and_then(|server| server.version_text.as_deref());
+    let version = program.and_then(|program| program.version.as_deref());
+    let hint = format!(
+        "PostgreSQL version: {}, {name} version: {}",
+        server.unwrap_or("None"),
+        version.unwrap_or(unknown)
+    );
+    (false, hint)
 }

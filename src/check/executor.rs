@@ -11,10 +11,10 @@ use nix::unistd::Pid;
 use crate::base::process::exit_code;
 use crate::base::shell;
 use crate::config::BackupMethod;
+use crate::postgres::client_program::ClientProgram;
 use crate::transport::{Remote, SshOptions};
 
-use super::context::Context;
-use super::tools::Tool;
+use super::context::{Context, compatibility};
 use super::{Cancelled, Sink};
 
 /// How often the wait for ssh looks whether anybody still waits for the result.
@@ -170,29 +170,15 @@ fn exclusive(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
 }
 
 fn pg_basebackup(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
-    let tool = Tool::find(&["pg_basebackup"], context.server.path_prefix.as_deref());
-    sink.report("pg_basebackup", tool.is_some(), "")?;
-    let server = context.streaming_version();
-    let compatible = tool
-        .as_ref()
-        .zip(server.as_deref())
-        .is_some_and(|(tool, server)| tool.serves(server));
-    let hint = if compatible {
-        String::new()
-    } else {
-        format!(
-            "PostgreSQL version: {}, pg_basebackup version: {}",
-            server.as_deref().unwrap_or("None"),
-            tool.as_ref()
-                .and_then(|tool| tool.version.as_deref())
-                .unwrap_or("Unknown")
-        )
-    };
+    let program = ClientProgram::find(&["pg_basebackup"], context.server.path_prefix.as_deref());
+    sink.report("pg_basebackup", program.is_some(), "")?;
+    let server = context.streaming_server();
+    let (compatible, hint) = compatibility("pg_basebackup", program.as_ref(), "Unknown", server);
     sink.report("pg_basebackup compatible", compatible, hint)?;
     if context.facts().is_none() {
         return Ok(());
     }
-    let hint = if tool.is_some() {
+    let hint = if program.is_some() {
         ""
     } else {
         "pg_basebackup 9.4 or higher is required for tablespaces support"

@@ -18,7 +18,6 @@ mod postgres;
 mod slots;
 mod storage;
 mod streaming;
-mod tools;
 mod wal;
 
 #[cfg(test)]

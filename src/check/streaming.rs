@@ -1,36 +1,22 @@
 //! Receiving WAL by streaming replication: the program that does it, and whether it runs.
 
 use crate::base::lock::LockFile;
+use crate::postgres::client_program::ClientProgram;
 
-use super::context::Context;
-use super::tools::Tool;
+use super::context::{Context, compatibility};
 use super::{Cancelled, Sink};
 
 /// The program's names since PostgreSQL 10 and before.
-pub(super) const RECEIVERS: [&str; 2] = ["pg_receivewal", "pg_receivexlog"];
+const RECEIVERS: [&str; 2] = ["pg_receivewal", "pg_receivexlog"];
 
 pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if !(context.has_postgres() && context.server.streaming_archiver) {
         return Ok(());
     }
-    let tool = Tool::find(&RECEIVERS, context.server.path_prefix.as_deref());
-    sink.report("pg_receivexlog", tool.is_some(), "")?;
-    let server = context.streaming_version();
-    let compatible = tool
-        .as_ref()
-        .zip(server.as_deref())
-        .is_some_and(|(tool, server)| tool.serves(server));
-    let hint = if compatible {
-        String::new()
-    } else {
-        format!(
-            "PostgreSQL version: {}, pg_receivexlog version: {}",
-            server.as_deref().unwrap_or("None"),
-            tool.as_ref()
-                .and_then(|tool| tool.version.as_deref())
-                .unwrap_or("None")
-        )
-    };
+    let program = ClientProgram::find(&RECEIVERS, context.server.path_prefix.as_deref());
+    sink.report("pg_receivexlog", program.is_some(), "")?;
+    let server = context.streaming_server();
+    let (compatible, hint) = compatibility("pg_receivexlog", program.as_ref(), "None", server);
     sink.report("pg_receivexlog compatible", compatible, hint)?;
     let lock = context.server.lock_file("receive-wal");
     let running = LockFile::owner(&lock).is_ok_and(|owner| owner.is_some());

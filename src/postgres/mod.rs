@@ -2,6 +2,7 @@
 //! the client connection.
 
 pub mod client;
+pub mod client_program;
 pub mod conninfo;
 pub mod control_file;
 pub mod facts;
