@@ -8,9 +8,6 @@ use super::interrupt;
 /// How often a wait looks whether the work is asked to stop.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The longest sleep without a look at the signals.
-const SLICE: Duration = Duration::from_millis(200);
-
 /// A leaky bucket: callers sleep until the bytes they are about to move fit into the rate.
 #[derive(Debug)]
 pub struct Bandwidth {

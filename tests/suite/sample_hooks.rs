@@ -10,8 +10,10 @@ use crate::support::process::{Account, Finished, run};
 use crate::support::scratch::write_file;
 use crate::support::tool::Tool;
 
+type Test = fn(&Tool);
+
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, fn(&Tool)); 3] = [
+    let tests: [(&str, Test); 3] = [
         ("verify_backup", verify_backup),
         ("restore_drill", restore_drill),
         ("notify", notify),

@@ -15,8 +15,10 @@ use crate::support::lab::{Lab, LabOptions, digest};
 use crate::support::process::{Account, Background, eventually, run};
 use crate::support::tool::Tool;
 
+type Test = fn(&Tool);
+
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, fn(&Tool)); 4] = [
+    let tests: [(&str, Test); 4] = [
         ("ctrl_c", ctrl_c),
         ("reference_is_locked", reference_is_locked),
         ("refused_by_a_hook", refused_by_a_hook),
