@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::catalog::{BackupId, BackupInfo, BackupStatus, Backups, Catalog};
-use crate::config::{BackupMethod, NotLocal, ServerConfig};
+use crate::config::{NotLocal, ServerConfig};
 use crate::postgres::client::{PgError, Session};
 use crate::postgres::client_program::ClientProgram;
 use crate::postgres::facts::Facts;
@@ -43,10 +43,7 @@ impl Context {
     /// What PostgreSQL says of itself; `None` when there is no answer.
     pub(super) fn facts(&self) -> Option<&Facts> {
         self.facts
-            .get_or_init(|| {
-                let conninfo = self.server.conninfo.as_deref().filter(|_| self.has_postgres())?;
-                gather(conninfo, self.slot_name())
-            })
+            .get_or_init(|| gather(self.server.usable_conninfo()?, self.slot_name()))
             .as_ref()
     }
 
@@ -54,12 +51,8 @@ impl Context {
     pub(super) fn streaming(&self) -> Option<&StreamingFacts> {
         self.streaming
             .get_or_init(|| {
-                let used =
-                    self.server.backup_method == BackupMethod::Postgres || self.server.streaming_archiver;
-                let conninfo = self.server.streaming_conninfo.as_deref();
-                conninfo
-                    .filter(|_| used && self.has_postgres())
-                    .map(|conninfo| gather_streaming(conninfo, &self.server.streaming_archiver_name))
+                let conninfo = self.server.usable_streaming_conninfo()?;
+                Some(gather_streaming(conninfo, &self.server.streaming_archiver_name))
             })
             .as_ref()
     }
@@ -84,13 +77,6 @@ impl Context {
             let catalog = self.catalog.as_ref().map_err(ToString::to_string)?;
             catalog.backups().map_err(|error| error.to_string())
         })
-    }
-
-    /// The server at the other end of the replication connection.
-    pub(super) fn streaming_server(&self) -> Option<&Facts> {
-        self.streaming()
-            .filter(|streaming| streaming.supported.is_some())
-            .and_then(|_| self.facts())
     }
 
     /// The newest complete backup.
@@ -137,25 +123,34 @@ fn no_answer(error: &PgError) {
     );
 }
 
-/// Whether a client program can talk to a server, and the hint of the check that says so.
-pub(super) fn compatibility(
-    name: &str,
-    program: Option<&ClientProgram>,
-    unknown: &str,
-    server: Option<&Facts>,
-) -> (bool, String) {
-    let fits = program
-        .zip(server)
-        .is_some_and(|(program, server)| program.fits(server.version) == Some(true));
-    if fits {
-        return (true, String::new());
+impl Context {
+    /// Whether a client program can talk to the server at the other end of the replication connection, and the hint of
+    /// the check that says so. `unknown` stands for the version of a program that was not found.
+    pub(super) fn compatibility(
+        &self,
+        name: &str,
+        program: Option<&ClientProgram>,
+        unknown: &str,
+    ) -> (bool, String) {
+        let streaming = self.streaming();
+        let server = streaming
+            .filter(|streaming| streaming.supported.is_some())
+            .and_then(|_| self.facts());
+        let fits = program
+            .zip(server)
+            .is_some_and(|(program, server)| program.fits(server.version) == Some(true));
+        if fits {
+            return (true, String::new());
+        }
+        // Barman's words for a server that does not answer and for one that cannot be asked.
+        let silent = if streaming.is_some() { "None" } else { "Unknown" };
+        let server = server.and_then(|server| server.version_text.as_deref());
+        let version = program.and_then(|program| program.version.as_deref());
+        let hint = format!(
+            "PostgreSQL version: {}, {name} version: {}",
+            server.unwrap_or(silent),
+            version.unwrap_or(unknown)
+        );
+        (false, hint)
     }
-    let server = server.and_then(|server| server.version_text.as_deref());
-    let version = program.and_then(|program| program.version.as_deref());
-    let hint = format!(
-        "PostgreSQL version: {}, {name} version: {}",
-        server.unwrap_or("None"),
-        version.unwrap_or(unknown)
-    );
-    (false, hint)
 }

@@ -14,7 +14,7 @@ use crate::config::BackupMethod;
 use crate::postgres::client_program::ClientProgram;
 use crate::transport::{Remote, SshOptions};
 
-use super::context::{Context, compatibility};
+use super::context::Context;
 use super::{Cancelled, Sink};
 
 /// How often the wait for ssh looks whether anybody still waits for the result.
@@ -172,8 +172,7 @@ fn exclusive(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
 fn pg_basebackup(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let program = ClientProgram::find(&["pg_basebackup"], context.server.path_prefix.as_deref());
     sink.report("pg_basebackup", program.is_some(), "")?;
-    let server = context.streaming_server();
-    let (compatible, hint) = compatibility("pg_basebackup", program.as_ref(), "Unknown", server);
+    let (compatible, hint) = context.compatibility("pg_basebackup", program.as_ref(), "Unknown");
     sink.report("pg_basebackup compatible", compatible, hint)?;
     if context.facts().is_none() {
         return Ok(());

@@ -3,7 +3,7 @@
 use crate::base::lock::LockFile;
 use crate::postgres::client_program::ClientProgram;
 
-use super::context::{Context, compatibility};
+use super::context::Context;
 use super::{Cancelled, Sink};
 
 /// The program's names since PostgreSQL 10 and before.
@@ -15,8 +15,7 @@ pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     }
     let program = ClientProgram::find(&RECEIVERS, context.server.path_prefix.as_deref());
     sink.report("pg_receivexlog", program.is_some(), "")?;
-    let server = context.streaming_server();
-    let (compatible, hint) = compatibility("pg_receivexlog", program.as_ref(), "None", server);
+    let (compatible, hint) = context.compatibility("pg_receivexlog", program.as_ref(), "None");
     sink.report("pg_receivexlog compatible", compatible, hint)?;
     let lock = context.server.lock_file("receive-wal");
     let running = LockFile::owner(&lock).is_ok_and(|owner| owner.is_some());

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::choices::BackupMethod;
+use super::conninfo;
 use super::kinds::NotLocal;
 use super::options::{SERVER_OPTIONS, ServerConfig};
 use super::shown::Shown;
@@ -15,6 +17,26 @@ impl ServerConfig {
     #[must_use]
     pub fn is_passive(&self) -> bool {
         self.primary_ssh_command.is_some()
+    }
+
+    /// How to connect to PostgreSQL; `None` for a server that this host does not talk to, or cannot for want of a
+    /// well-formed connection string.
+    #[must_use]
+    pub fn usable_conninfo(&self) -> Option<&str> {
+        let talks = self.active && !self.is_passive();
+        self.conninfo
+            .as_deref()
+            .filter(|conninfo| talks && conninfo::is_well_formed(conninfo))
+    }
+
+    /// How to connect for replication; `None` also where nothing needs it.
+    #[must_use]
+    pub fn usable_streaming_conninfo(&self) -> Option<&str> {
+        let talks = self.active && !self.is_passive();
+        let needed = self.streaming_archiver || self.backup_method == BackupMethod::Postgres;
+        self.streaming_conninfo
+            .as_deref()
+            .filter(|conninfo| talks && needed && conninfo::is_well_formed(conninfo))
     }
 
     /// Where metadata of backups are kept. Not configurable.

@@ -83,15 +83,20 @@ fn describe(server: &ServerConfig, with_sources: bool) -> Result<Value, PgError>
     Ok(described)
 }
 
-/// The configuration of a server; the policy for WAL files is named in capitals once policies are enforced.
+/// The configuration of a server, with its policies in their own words once they are enforced.
 fn configuration(server: &ServerConfig, with_sources: bool) -> Map<String, Value> {
     let mut members = server.diagnose(with_sources);
-    if enforced_policy(server).is_some() {
-        let policy = json!(server.wal_retention_policy.to_uppercase());
-        match members.get_mut("wal_retention_policy") {
-            Some(Value::Object(sourced)) => sourced.insert("value".to_owned(), policy),
-            _ => members.insert("wal_retention_policy".to_owned(), policy),
-        };
+    if let Some(policy) = enforced_policy(server) {
+        let wal_policy = server.wal_retention_policy.to_uppercase();
+        for (option, text) in [
+            ("retention_policy", policy.to_string()),
+            ("wal_retention_policy", wal_policy),
+        ] {
+            match members.get_mut(option) {
+                Some(Value::Object(sourced)) => sourced.insert("value".to_owned(), json!(text)),
+                _ => members.insert(option.to_owned(), json!(text)),
+            };
+        }
     }
     members
 }

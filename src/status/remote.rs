@@ -37,8 +37,14 @@ impl Remote {
 
     fn ask(&mut self, config: &ServerConfig) -> Result<(), PgError> {
         let slot = config.slot_name.as_ref().map(|slot| slot.0.as_str());
-        let answer = Session::connect(config.conninfo.as_deref().unwrap_or_default())
-            .and_then(|mut session| Facts::gather(&mut session, slot));
+        let archiver_names = ["archive_mode", "archive_command"];
+        let Some(conninfo) = config.usable_conninfo() else {
+            if config.archiver {
+                self.shown.extend(archiver_names.map(|name| (name, Fact::Null)));
+            }
+            return Ok(());
+        };
+        let answer = Session::connect(conninfo).and_then(|mut session| Facts::gather(&mut session, slot));
         match answer {
             Ok(facts) => {
                 self.shown.extend(facts.shown());
@@ -56,7 +62,6 @@ impl Remote {
                     first_line(&reason)
                 );
                 let names = Facts::UNREACHABLE.into_iter();
-                let archiver_names = ["archive_mode", "archive_command"];
                 self.shown.extend(
                     names
                         .filter(|name| config.archiver || !archiver_names.contains(name))
@@ -68,10 +73,9 @@ impl Remote {
     }
 
     fn ask_streaming(&mut self, config: &ServerConfig) -> Result<(), PgError> {
-        if !config.streaming_archiver && config.backup_method != BackupMethod::Postgres {
+        let Some(conninfo) = config.usable_streaming_conninfo() else {
             return Ok(());
-        }
-        let conninfo = config.streaming_conninfo.as_deref().unwrap_or_default();
+        };
         let facts = StreamingFacts::gather(conninfo, &config.streaming_backup_name)?;
         self.shown
             .extend(facts.shown().into_iter().map(|(name, fact)| match fact {

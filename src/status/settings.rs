@@ -80,7 +80,11 @@ impl ServerSettings {
             "last_backup_maximum_age",
             Setting::Configured(maximum_age(config)),
         );
-        if enforced_policy(config).is_some() {
+        if let Some(policy) = enforced_policy(config) {
+            values.insert(
+                "retention_policy",
+                Setting::Configured(Shown::Text(policy.to_string())),
+            );
             let policy = config.wal_retention_policy.to_uppercase();
             values.insert("wal_retention_policy", Setting::Configured(Shown::Text(policy)));
         }
