@@ -28,14 +28,17 @@ pub fn copy(from: &Path, to: &Path) {
 pub fn describe(root: &Path) -> String {
     let mut lines = Vec::new();
     for entry in WalkDir::new(root).sort_by_file_name() {
-        let entry = entry.unwrap();
+        // A file may go away while its tree is described: PostgreSQL ships WAL whenever it likes.
+        let Ok(entry) = entry else { continue };
         let path = entry.path();
         let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
         let base = entry.file_name().to_string_lossy();
         if name.is_empty() || (base.starts_with('.') && base.ends_with(".lock")) {
             continue;
         }
-        let metadata = path.symlink_metadata().unwrap();
+        let Ok(metadata) = path.symlink_metadata() else {
+            continue;
+        };
         let mode = metadata.permissions().mode() & 0o7777;
         if metadata.is_dir() {
             lines.push(format!("d {mode:04o} {name}"));
@@ -64,7 +67,10 @@ pub fn describe(root: &Path) -> String {
 
 /// Full seconds since 1970, or `now`.
 fn time_of(path: &Path) -> String {
-    let seconds = path.metadata().unwrap().mtime();
+    let Ok(metadata) = path.metadata() else {
+        return "gone".to_owned();
+    };
+    let seconds = metadata.mtime();
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
@@ -77,7 +83,9 @@ fn time_of(path: &Path) -> String {
 }
 
 fn describe_content(path: &Path) -> String {
-    let content = std::fs::read(path).unwrap();
+    let Ok(content) = std::fs::read(path) else {
+        return "gone".to_owned();
+    };
     match decompressed(path, &content) {
         Some((algorithm, plain)) => format!("{algorithm} of {} {}", plain.len(), digest(&plain)),
         None => format!("{} {}", content.len(), digest(&content)),
