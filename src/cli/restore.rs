@@ -197,6 +197,7 @@ fn failure(error: RestoreError) -> Failure {
         | RestoreError::Copy(CopyError::Interrupted(interrupted))
         | RestoreError::Transport(TransportError::Interrupted(interrupted))
         | RestoreError::Hook(HookError::Interrupted(interrupted)) => interrupted.into(),
+        RestoreError::Hook(refusal) => Failure::exception(refusal.to_string()),
         other => Failure::error(other.to_string()),
     }
 }
