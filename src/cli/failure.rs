@@ -90,7 +90,10 @@ impl Failure {
         match self.kind {
             Kind::Error => output.error_line(&text),
             Kind::Exception => output.exception_line(&text),
-            Kind::Plain => output.plain_error(&text),
+            Kind::Plain => {
+                output.withhold_document();
+                output.plain_error(&text);
+            }
             Kind::Reported => {}
         }
         output.fail_with(self.code);

@@ -21,7 +21,7 @@ pub mod wal_archive_check;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
@@ -75,6 +75,8 @@ pub struct Output {
     screen: Screen,
     document: Mutex<Map<String, Value>>,
     code: AtomicU8,
+    /// Whether the JSON document stays unwritten.
+    withheld: AtomicBool,
 }
 
 /// The logger's name for lines that are also written to the log.
@@ -89,6 +91,7 @@ impl Output {
             screen: Screen::standard(style.color),
             document: Mutex::new(Map::new()),
             code: AtomicU8::new(0),
+            withheld: AtomicBool::new(false),
         }
     }
 
@@ -178,6 +181,11 @@ impl Output {
         self.code.fetch_max(code, Ordering::SeqCst);
     }
 
+    /// Leaves out the JSON document: what went wrong came before there was anything to put into it.
+    pub fn withhold_document(&self) {
+        self.withheld.store(true, Ordering::SeqCst);
+    }
+
     /// The exit code so far.
     #[must_use]
     pub fn code(&self) -> u8 {
@@ -187,7 +195,8 @@ impl Output {
     /// Writes what is still to be written and says how to exit.
     #[must_use]
     pub fn finish(&self) -> u8 {
-        if self.style.format == Format::Json && !self.style.quiet {
+        let withheld = self.style.quiet || self.withheld.load(Ordering::SeqCst);
+        if self.style.format == Format::Json && !withheld {
             let mut document = Value::Object(std::mem::take(
                 &mut self.document.lock().unwrap_or_else(PoisonError::into_inner),
             ));
