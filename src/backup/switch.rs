@@ -66,9 +66,8 @@ pub fn switch_wal(
             return false;
         }
         Err(error) => {
-            reporter.error(&format!(
-                "Unable to perform pg_switch_wal for server '{server}'.\nDETAILS: {error}"
-            ));
+            log::error!(target: "barman.server", "cannot switch the WAL of server '{server}': {error}");
+            reporter.error(&format!("Unable to perform pg_switch_wal for server '{server}'."));
             return false;
         }
     };
