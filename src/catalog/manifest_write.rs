@@ -10,8 +10,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use walkdir::WalkDir;
-
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::postgres::manifest::{Checksum, Layout, ManifestFile, ManifestWriter};
@@ -73,19 +71,20 @@ impl Catalog {
     }
 }
 
-fn regular_files(data: &Path) -> Result<Vec<PathBuf>, PathError> {
+/// The files below a directory: its own, then those of its directories, in the order of the file system.
+fn regular_files(directory: &Path) -> Result<Vec<PathBuf>, PathError> {
     let mut files = Vec::new();
-    for entry in WalkDir::new(data) {
-        let entry = entry.map_err(|error| {
-            PathError::new(
-                "read directory",
-                error.path().unwrap_or(data).to_path_buf(),
-                error.into(),
-            )
-        })?;
-        if entry.file_type().is_file() {
-            files.push(entry.into_path());
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(directory).at("read directory", directory)? {
+        let entry = entry.at("read directory", directory)?;
+        if entry.file_type().at("examine", entry.path())?.is_dir() {
+            directories.push(entry.path());
+        } else if entry.path().is_file() {
+            files.push(entry.path());
         }
+    }
+    for directory in directories {
+        files.extend(regular_files(&directory)?);
     }
     Ok(files)
 }

@@ -43,6 +43,14 @@ pub enum VerifyError {
         /// `tar files` or `encrypted files`.
         shape: &'static str,
     },
+    /// There is no manifest. The words are those of `pg_verifybackup`.
+    #[error("could not open file \"{}\": {reason}", path.display())]
+    NoManifest {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it cannot be opened.
+        reason: String,
+    },
     /// The manifest cannot be used.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -144,7 +152,14 @@ impl Tree {
         let mut verification = Verification::default();
         let mut known = BTreeSet::new();
         let mut batch = Vec::new();
-        manifest::read(&self.data.join(MANIFEST), &mut |file| {
+        let path = self.data.join(MANIFEST);
+        if let Err(error) = fs::File::open(&path) {
+            return Err(VerifyError::NoManifest {
+                path,
+                reason: strerror(&error),
+            });
+        }
+        manifest::read(&path, &mut |file| {
             known.insert(file.path.clone());
             batch.push(file);
             if batch.len() == BATCH {

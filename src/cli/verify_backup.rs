@@ -25,7 +25,8 @@ impl VerifyBackup {
             "Verifying backup '{}' on server ['{name}']",
             self.backup.backup_id
         ));
-        let problems = match found.catalog.verify(&info, found.workers()) {
+        output.info("Calling pg_verifybackup");
+        let problems: Vec<String> = match found.catalog.verify(&info, found.workers()) {
             Ok(verification) if verification.mismatches.is_empty() => {
                 output.info("backup successfully verified");
                 return Ok(());
@@ -37,7 +38,11 @@ impl VerifyBackup {
             "verify backup failure on directory '{}'",
             found.catalog.data_dir(&found.id).display()
         ));
-        problems.iter().for_each(|problem| output.error(problem));
+        // One text, as the stock program writes it to its standard error.
+        let said = problems
+            .iter()
+            .map(|problem| format!("pg_verifybackup: error: {problem}\n"));
+        output.error(&said.collect::<String>());
         Err(Failure::reported())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::runner::{Case, Site, case};
+use super::runner::{Case, Outcome, Site, case};
 use crate::support::catalog::{archive_path, compressed, set_time, wal_content};
 
 /// Puts a file into a directory of a server, owned by the manager's account.
@@ -97,8 +97,8 @@ pub fn cases() -> Vec<Case> {
         case("check_wal_archive::timeline_4", "check-wal-archive --timeline 4 tables"),
         case("check_wal_archive::bad_timeline", "check-wal-archive --timeline 0 main").usage(),
         case("rebuild_xlogdb::main", "rebuild-xlogdb main"),
-        case("rebuild_xlogdb::all", "rebuild-xlogdb all"),
-        case("rebuild_xlogdb::mixed", "rebuild-xlogdb mixed"),
+        case("rebuild_xlogdb::all", "rebuild-xlogdb all").differs("the WAL database", with_partial),
+        case("rebuild_xlogdb::mixed", "rebuild-xlogdb mixed").differs("the WAL database", with_partial),
         case("rebuild_xlogdb::tables", "rebuild-xlogdb tables"),
         case("rebuild_xlogdb::inactive", "rebuild-xlogdb off"),
         case("rebuild_xlogdb::disabled", "rebuild-xlogdb dis"),
@@ -314,4 +314,11 @@ fn tar(files: &[(&str, &[u8])], sums: Sums) -> Vec<u8> {
         _ => append("SHA256SUMS", list.as_bytes()),
     }
     archive.into_inner().unwrap()
+}
+
+/// Adds the entry of the partial segment that Barman's rebuild forgets.
+fn with_partial(outcome: &mut Outcome) {
+    let last = "000000010000000000000008 size-of-file 1704880480.5 gzip None\n";
+    let partial = "  | 000000010000000000000009.partial size-of-file 1704880600.5 None None\n";
+    outcome.catalog = outcome.catalog.replace(last, &format!("{last}{partial}"));
 }
