@@ -66,7 +66,7 @@ pub fn backup(
     reporter: &dyn Reporter,
 ) -> BackupOutcome {
     let config = options.applied_to(config);
-    if let Err(reason) = possible(&config, options) {
+    if let Err(reason) = incremental(&config, options) {
         reporter.error(&reason);
         return REFUSED;
     }
@@ -77,7 +77,7 @@ pub fn backup(
         ));
         return REFUSED;
     }
-    match prepare(&config, reporter) {
+    match possible(&config).and_then(|()| prepare(&config, reporter)) {
         Ok((prepared, session)) => {
             let hooks = HookRunner::of_server(&config, configuration);
             run::Run::new(&config, options, hooks, prepared, reporter).perform(session)
@@ -98,7 +98,20 @@ struct Prepared {
     info: BackupInfo,
 }
 
-fn possible(config: &ServerConfig, options: &BackupOptions) -> Result<(), String> {
+/// What the command line asks for and the configuration has no room for, said before the checks as in Barman.
+fn incremental(config: &ServerConfig, options: &BackupOptions) -> Result<(), String> {
+    if options.incremental.is_some() && config.backup_method != BackupMethod::Postgres {
+        return Err(
+            "failed to start backup: Backup using the `--incremental` flag is available only for \
+             'backup_method = postgres'. Check Barman's documentation for more help on this topic."
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// What this version does not do.
+fn possible(config: &ServerConfig) -> Result<(), String> {
     match config.backup_method {
         BackupMethod::Rsync | BackupMethod::LocalRsync => {}
         other => {
@@ -108,17 +121,10 @@ fn possible(config: &ServerConfig, options: &BackupOptions) -> Result<(), String
             ));
         }
     }
-    if options.incremental.is_some() {
-        return Err(
-            "failed to start backup: Backup using the `--incremental` flag is available only for \
-                    'backup_method = postgres'. Check Barman's documentation for more help on this topic."
-                .to_owned(),
-        );
-    }
     if config.backup_options.exclusive_backup {
         return Err(
             "failed to start backup: barkeep does not take exclusive backups, which a crash of PostgreSQL \
-                    turns into an outage. Set backup_options = concurrent_backup (PostgreSQL 9.6 and newer)."
+             turns into an outage. Set backup_options = concurrent_backup (PostgreSQL 9.6 and newer)."
                 .to_owned(),
         );
     }
