@@ -33,7 +33,7 @@ struct Case {
 }
 
 impl Case {
-    /// Writes files; `HOME` in them stands for a `barman_home` of this case.
+    /// Writes files; `DIR` in them stands for the directory of this case, `USER` for whoever runs the test.
     fn new(name: &str, files: &[(&str, &str)]) -> Case {
         let directory = std::env::temp_dir().join(format!("barkeep-config-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
@@ -41,7 +41,10 @@ impl Case {
         for (file, text) in files {
             let path = directory.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let text = text.replace("DIR", directory.to_str().unwrap());
+            let user = barkeep::base::host::user().unwrap();
+            let text = text
+                .replace("DIR", directory.to_str().unwrap())
+                .replace("USER", &user);
             fs::write(path, text).unwrap();
         }
         Case {
@@ -177,7 +180,7 @@ fn barman() -> Option<PathBuf> {
     program.exists().then_some(program)
 }
 
-const HEAD: &str = "[barman]\nbarman_home = DIR/home\nbarman_user = root\nlog_file = DIR/log\n";
+const HEAD: &str = "[barman]\nbarman_home = DIR/home\nbarman_user = USER\nlog_file = DIR/log\n";
 const SSH: &str =
     "conninfo = host=/nonexistent\nssh_command = true\nbackup_options = concurrent_backup\narchiver = on\n";
 const STREAM: &str =
@@ -631,7 +634,7 @@ fn what_stops_barman_stops_barkeep_in_the_same_words() {
         ("reserved", format!("{HEAD}[all]\n{SSH}"), ""),
         (
             "no-home",
-            format!("[barman]\nbarman_user = root\nlog_file = DIR/log\n[m]\n{SSH}"),
+            format!("[barman]\nbarman_user = USER\nlog_file = DIR/log\n[m]\n{SSH}"),
             "",
         ),
         ("model-without-cluster", format!("{HEAD}[mo]\nmodel = true\n"), ""),
@@ -705,7 +708,7 @@ fn filled_in_templates() -> Case {
         .replace("/etc/barman.d", "DIR/d")
         .replace("/var/lib/barman", "DIR/home")
         .replace("/var/log/barman/barman.log", "DIR/log")
-        .replace("barman_user = barman", "barman_user = root");
+        .replace("barman_user = barman", "barman_user = USER");
     let server = |template: &str, name: &str| {
         read(&format!("barman.d/{template}-server.conf-template")).replace("[NAME]", &format!("[{name}]"))
     };
