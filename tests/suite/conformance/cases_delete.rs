@@ -140,25 +140,17 @@ pub fn cases() -> Vec<Case> {
 
 /// Barman prints the whole object; barkeep prints the name of what it refused to delete.
 fn short_refusal(outcome: &mut super::runner::Outcome) {
-    let shorten =
-        regex_lite::Regex::new(r"Cannot delete backup \((\w+) .*?'backup_id': '(\w+)'.*?\)(\n|\x22)");
-    let _ = shorten;
     let start = "Cannot delete backup (";
-    for text in [&mut outcome.stdout, &mut outcome.stderr] {
+    let pattern = regex_lite::Regex::new(r"\d{8}T\d{6}").unwrap();
+    let of_key = regex_lite::Regex::new(r"'backup_id': '(\d{8}T\d{6})'").unwrap();
+    for (text, end) in [(&mut outcome.stdout, ")\""), (&mut outcome.stderr, ")\n")] {
         let Some(at) = text.find(start) else { continue };
-        let id = regex_lite::Regex::new(r"backup_id': '(\d{8}T\d{6})'|(\d{8}T\d{6})").unwrap();
-        let rest = text[at + start.len()..].to_owned();
-        let server = rest.split_whitespace().next().unwrap_or_default().to_owned();
-        let captured = id.captures(&rest).unwrap();
-        let id = captured
-            .get(1)
-            .or_else(|| captured.get(2))
-            .unwrap()
-            .as_str()
-            .to_owned();
-        let end = rest.rfind(')').unwrap();
-        let tail = rest[end + 1..].to_owned();
-        *text = format!("{}{start}{server} {id}){tail}", &text[..at]);
+        let object = text[at + start.len()..].to_owned();
+        let server = object.split_whitespace().next().unwrap_or_default();
+        let key = of_key.captures(&object).map(|found| found[1].to_owned());
+        let id = key.unwrap_or_else(|| pattern.find(&object).unwrap().as_str().to_owned());
+        let tail = &object[object.find(end).unwrap()..];
+        *text = format!("{}{start}{server} {id}{tail}", &text[..at]);
     }
 }
 

@@ -202,7 +202,7 @@ pub fn cases() -> Vec<Case> {
         let mut row = case(&format!("restore::{name}"), &format!("{command} {arguments}"));
         if matches!(name, "waiting" | "no_wal" | "passive") {
             // Barman copies a backup whose WAL it does not have and reports success.
-            row = row.differs("restore with missing WAL", refused);
+            row = row.console().differs("restore with missing WAL", refused);
         }
         cases.push(row);
     }
@@ -255,7 +255,24 @@ fn earlier_restore(site: &Site) {
     std::fs::remove_file(destination.join("PG_VERSION")).unwrap();
 }
 
-/// Filled in by what barkeep prints; the rewrite keeps Barman's part up to the refusal.
+/// Barkeep stops after its first lines, copies nothing, and says what is missing.
 fn refused(outcome: &mut super::runner::Outcome) {
+    let missing = if outcome.stdout.contains("server wait") {
+        "000000010000000000000009"
+    } else {
+        "000000010000000000000002"
+    };
     outcome.code = 1;
+    outcome.stdout = outcome.stdout.split_inclusive('\n').take(2).collect();
+    outcome.stderr = outcome
+        .stderr
+        .split_inclusive('\n')
+        .filter(|line| !line.contains("IMPORTANT"))
+        .collect();
+    outcome.stderr.push_str(&format!(
+        "ERROR: WAL that the backup itself needs is missing from the archive: {missing}. Without it the restored \
+         cluster cannot become consistent.\nHINT: Wait until they are archived (barman switch-wal --force --archive), \
+         or use --get-wal\n"
+    ));
+    outcome.destination.clear();
 }
