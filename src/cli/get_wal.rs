@@ -47,10 +47,10 @@ pub(super) struct GetWal {
 
 impl GetWal {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        let form = self.form()?;
         let Some(server) = session.server(&self.server.server_name, addressing::GET_WAL)? else {
             return Ok(());
         };
+        let form = self.form()?;
         if self.test {
             session.output.info(&format!(
                 "Ready to retrieve WAL files from the server {}",

@@ -5,7 +5,7 @@ use super::arguments::ServerArgument;
 use super::failure::Failure;
 use super::session::Session;
 use super::session::ssh_host;
-use crate::archive::put_wal::put_wal;
+use crate::archive::put_wal::{PutWalError, put_wal};
 use crate::archive::{Places, wal_codec};
 use crate::base::report::Reporter;
 
@@ -31,8 +31,13 @@ impl PutWal {
             ));
             return Ok(());
         }
-        put_wal(&Places::of(server)?, &wal_codec(server), std::io::stdin().lock())
-            .map_err(|error| Failure::error(format!("{error}{}", ssh_host())))?;
+        put_wal(&Places::of(server)?, &wal_codec(server), std::io::stdin().lock()).map_err(|error| {
+            match error {
+                // Barman's words: its reader of tar streams raises them.
+                PutWalError::Stream { source, .. } => Failure::exception(source.to_string()),
+                error => Failure::error(format!("{error}{}", ssh_host())),
+            }
+        })?;
         Ok(())
     }
 }

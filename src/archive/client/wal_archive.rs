@@ -14,6 +14,7 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest, Sha256};
 
 use crate::archive::put_wal::{base_name, hexadecimal};
+use crate::base::error::strerror;
 use crate::base::process::exit_code;
 use crate::codec::wal::compress_into;
 use crate::codec::{Compression, Level};
@@ -133,10 +134,11 @@ impl WalArchive {
         }
     }
 
-    fn failure(&self, action: &str, error: impl std::fmt::Display) -> Failure {
+    fn failure(&self, action: &str, error: io::Error) -> Failure {
         Failure::Local(format!(
-            "cannot {action} \"{}\": {error}",
-            self.wal_path.display()
+            "cannot {action} \"{}\": {}",
+            self.wal_path.display(),
+            strerror(&error)
         ))
     }
 
