@@ -30,6 +30,9 @@ pub(super) fn put(session: &mut Session, path: &Path, patch: bool) -> Result<(),
 }
 
 fn receive(session: &mut Session, path: &Path, patch: bool, ended: &mut bool) -> Result<(), Stopped> {
+    if let Some(parent) = path.parent() {
+        session.syncer.watch(parent)?;
+    }
     let mut target = if patch {
         Target::existing(path)?
     } else {
@@ -53,11 +56,13 @@ fn receive(session: &mut Session, path: &Path, patch: bool, ended: &mut bool) ->
 
 /// Answers [`super::message::Request::Sync`].
 pub(super) fn sync(session: &mut Session, directories: Vec<Vec<u8>>) -> Result<(), Stopped> {
-    std::mem::replace(&mut session.syncer, Syncer::new(super::serve::SYNC_THREADS)).finish()?;
+    let syncer = std::mem::replace(&mut session.syncer, Syncer::new(super::serve::SYNC_THREADS));
     for directory in directories {
         session.check()?;
+        // These may be files too, which another agent wrote: they are synced by themselves.
         durable::sync_dir(&path_of(directory))?;
     }
+    syncer.finish()?;
     session.output.message(&Response::Done)?;
     Ok(())
 }

@@ -25,10 +25,12 @@ use crate::base::error::PathContext;
 use crate::base::process::{self, SpawnError};
 use crate::base::{host, interrupt};
 
+/// The name of the control socket.
+const SOCKET: &str = "s";
 /// Seconds an idle master lives on when this process was killed before it could end it.
 const PERSIST_SECONDS: u32 = 60;
 /// How long a master gets to end after it was asked to.
-const END_PATIENCE: Duration = Duration::from_secs(3);
+const END_PATIENCE: Duration = Duration::from_secs(1);
 /// Twice the throughput of the default cipher on processors with AES instructions, and the same set of ciphers: `^` only
 /// moves these to the front.
 const AES_GCM_FIRST: &str = "Ciphers=^aes128-gcm@openssh.com,aes256-gcm@openssh.com";
@@ -182,7 +184,7 @@ impl Master {
     }
 
     fn socket(&self) -> PathBuf {
-        self.directory.join("s")
+        self.directory.join(SOCKET)
     }
 
     /// The master's process id, from the master itself.
@@ -336,8 +338,10 @@ fn private_directory() -> Result<PathBuf, TransportError> {
     .into())
 }
 
-/// Removes directories of processes that were killed: a day old, ours, and nobody has their process id.
+/// Removes directories of processes that were killed: ours, of nobody's process id, and left by their master (which takes
+/// its socket away when it ends) or a day old.
 fn sweep(base: &Path) {
+    const LEFT: Duration = Duration::from_secs(600);
     const OLD: Duration = Duration::from_secs(86_400);
     let user = nix::unistd::geteuid().as_raw();
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
@@ -348,12 +352,13 @@ fn sweep(base: &Path) {
         let (Some(pid), Ok(metadata)) = (pid, fs::symlink_metadata(entry.path())) else {
             continue;
         };
-        let old = metadata
+        let age = metadata
             .modified()
             .ok()
             .and_then(|time| time.elapsed().ok())
-            .is_some_and(|age| age > OLD);
-        if metadata.is_dir() && metadata.uid() == user && old && !process::alive(pid) {
+            .unwrap_or_default();
+        let over = age > OLD || (age > LEFT && !entry.path().join(SOCKET).exists());
+        if metadata.is_dir() && metadata.uid() == user && over && !process::alive(pid) {
             // Somebody else may be sweeping too.
             let _ = fs::remove_dir_all(entry.path());
         }

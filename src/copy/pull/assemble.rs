@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::window::Window;
 use super::worker::{End, Expect, Pending};
 use super::{Outcome, Pull, Task, regular};
 use crate::agent::connection::{AgentError, Answer, Answers, next_answer};
@@ -37,6 +38,7 @@ pub(super) fn receive(
     pull: &Pull,
     answers: &mut Answers,
     due: Pending,
+    window: &Window,
     lost: &dyn Fn(FrameError) -> CopyError,
 ) -> Result<Received, End> {
     let Pending { task, expect, .. } = due;
@@ -45,6 +47,8 @@ pub(super) fn receive(
         task: &task,
         lost,
         taken: answers.consumed(),
+        window,
+        ahead: task.entry.size,
     };
     match expect {
         Expect::Hash(known) => receiving.comparison(answers, known),
@@ -58,6 +62,15 @@ struct Receiving<'a> {
     task: &'a Task,
     lost: &'a dyn Fn(FrameError) -> CopyError,
     taken: u64,
+    window: &'a Window,
+    /// Bytes of the file that are still to come.
+    ahead: u64,
+}
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.window.leave(self.ahead);
+    }
 }
 
 impl Receiving<'_> {
@@ -97,11 +110,17 @@ impl Receiving<'_> {
         let mut old = None;
         loop {
             match self.next(answers)? {
-                Answer::Data(data) => assembly.data(data)?,
+                Answer::Data(data) => {
+                    assembly.data(data)?;
+                    self.arrived(assembly.offset);
+                }
                 Answer::Message(Response::Zeros { bytes }) => {
                     assembly.zeros(bytes, &|| self.pull.queue.stop.check())?
                 }
-                Answer::Message(Response::Same { bytes }) => assembly.same(bytes)?,
+                Answer::Message(Response::Same { bytes }) => {
+                    assembly.same(bytes)?;
+                    self.arrived(assembly.offset);
+                }
                 Answer::Message(Response::Delta { bytes }) => {
                     let Answer::Data(delta) = self.next(answers)? else {
                         return Err(self.nonsense());
@@ -144,6 +163,15 @@ impl Receiving<'_> {
             linked: false,
         };
         Ok(Received::Complete(fetched.size, outcome))
+    }
+
+    /// So much of the file is here: the sending half may ask for more.
+    fn arrived(&mut self, offset: u64) {
+        let ahead = self.task.entry.size.saturating_sub(offset);
+        if ahead < self.ahead {
+            self.window.leave(self.ahead - ahead);
+            self.ahead = ahead;
+        }
     }
 
     /// The next frame, once the bandwidth allows for it.

@@ -4,6 +4,7 @@ mod assemble;
 mod finish;
 mod listing;
 mod sending;
+mod window;
 mod worker;
 
 use std::fs;
@@ -122,6 +123,15 @@ pub(super) fn pull(
         tally: Mutex::new(Tally::new(plan.items.len())),
         progress: reporter.progress("Copying", total),
     };
+    for item in &plan.items {
+        if let Some(directory) = [Some(item.destination.as_path()), item.destination.parent()]
+            .into_iter()
+            .flatten()
+            .find(|path| path.is_dir())
+        {
+            pull.syncer.watch(directory)?;
+        }
+    }
     // The longest first, so that the workers end together.
     listed
         .tasks
@@ -150,9 +160,10 @@ pub(super) fn pull(
         result
     });
     result?;
+    finish::directories(&pull.syncer, &listed.directories)?;
     let syncer = std::mem::replace(&mut pull.syncer, Syncer::new(1));
     syncer.finish()?;
-    finish::directories(plan, &listed.directories)?;
+    finish::parents(plan)?;
     Ok(pull.report(begin, listed, noise))
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use super::window::Window;
 use super::worker::{End, Expect, Pending};
 use super::{Outcome, Pull, Task, regular};
 use crate::agent::connection::Requests;
@@ -31,6 +32,7 @@ pub(super) fn send(
     pull: &Pull,
     requests: &mut Requests,
     pending: Sender<Pending>,
+    window: &Window,
     stop: &Stop,
     lost: &dyn Fn(FrameError) -> CopyError,
 ) -> Result<(), End> {
@@ -38,10 +40,17 @@ pub(super) fn send(
         pull,
         requests,
         pending,
+        window,
         stop,
         lost,
     };
     loop {
+        if !sending.window.is_open() {
+            sending.flush()?;
+            if !sending.window.open(stop) {
+                return Ok(());
+            }
+        }
         let task = match pull.queue.try_next() {
             Some(task) => task,
             None => {
@@ -60,6 +69,7 @@ struct Sending<'a> {
     pull: &'a Pull<'a>,
     requests: &'a mut Requests,
     pending: Sender<Pending>,
+    window: &'a Window,
     stop: &'a Stop,
     lost: &'a dyn Fn(FrameError) -> CopyError,
 }
@@ -272,6 +282,7 @@ impl Sending<'_> {
             expect,
             started,
         };
+        self.window.enter(task.entry.size);
         loop {
             // The receiving half needs what is in the buffer before it can take another one.
             match self.pending.try_send(due) {

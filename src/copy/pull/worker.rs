@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::assemble::{Received, receive};
 use super::sending::send;
+use super::window::Window;
 use super::{Pull, Task};
 use crate::agent::connection::{AgentError, Answers, ConnectError, Connection};
 use crate::base::interrupt;
@@ -117,9 +118,10 @@ fn converse(pull: &Pull, connection: &mut Connection, stop: &Stop) -> Result<(),
     };
     let (requests, answers) = connection.split()?;
     let (sender, pending) = bounded::<Pending>(PIPELINE);
+    let window = Window::default();
     std::thread::scope(|scope| {
-        let sending = scope.spawn(|| send(pull, requests, sender, stop, &lost));
-        let received = receive_all(pull, answers, &pending, &lost);
+        let sending = scope.spawn(|| send(pull, requests, sender, &window, stop, &lost));
+        let received = receive_all(pull, answers, &pending, &window, &lost);
         if received.is_err() {
             stop.raise();
         }
@@ -148,12 +150,13 @@ fn receive_all(
     pull: &Pull,
     answers: &mut Answers,
     pending: &Receiver<Pending>,
+    window: &Window,
     lost: &dyn Fn(FrameError) -> CopyError,
 ) -> Result<(), End> {
     for due in pending {
         let task = due.task.clone();
         let started = due.started;
-        let outcome = receive(pull, answers, due, lost);
+        let outcome = receive(pull, answers, due, window, lost);
         match outcome {
             Ok(Received::Complete(size, outcome)) => pull.complete(&task, size, started, outcome)?,
             Ok(Received::Vanished) => pull.vanished(&task, started)?,
