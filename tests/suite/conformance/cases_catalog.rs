@@ -1,6 +1,6 @@
 //! Commands that only read the catalog: lists, details, files.
 
-use super::runner::{Case, case};
+use super::runner::{Case, Outcome, case};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -39,7 +39,10 @@ pub fn cases() -> Vec<Case> {
             &format!("list_backups::{server}"),
             &format!("list-backups {server}"),
         ));
-        cases.push(case(&format!("status::{server}"), &format!("status {server}")));
+        // Barman's status breaks off with an exception on a server without conninfo.
+        if server != "dis" {
+            cases.push(case(&format!("status::{server}"), &format!("status {server}")));
+        }
         cases.push(case(&format!("check::{server}"), &format!("check {server}")));
         cases.push(case(
             &format!("check_wal_archive::{server}"),
@@ -49,10 +52,13 @@ pub fn cases() -> Vec<Case> {
             &format!("list_processes::{server}"),
             &format!("list-processes {server}"),
         ));
-        cases.push(case(
-            &format!("show_servers::{server}"),
-            &format!("show-servers {server}"),
-        ));
+        cases.push(
+            case(
+                &format!("show_servers::{server}"),
+                &format!("show-servers {server}"),
+            )
+            .differs("passwords", without_passwords),
+        );
     }
     for id in [
         "20240110T100000",
@@ -144,4 +150,11 @@ pub fn cases() -> Vec<Case> {
         "keep --target full tree 20240403T100000",
     ));
     cases
+}
+
+/// Barman shows passwords in JSON, and on the console joins the line of a hidden one with the next.
+pub fn without_passwords(outcome: &mut Outcome) {
+    let shown = outcome.stdout.replace("*REDACTED*\t", "*REDACTED*\n\t");
+    let password = regex_lite::Regex::new(r#"password=[^*\s"]+"#).unwrap();
+    outcome.stdout = password.replace_all(&shown, "password=*REDACTED*").into_owned();
 }

@@ -1,5 +1,6 @@
 //! The command line itself: versions, usage errors, configuration errors, commands of a later version.
 
+use super::cases_catalog::without_passwords;
 use super::runner::{Case, case};
 
 pub fn cases() -> Vec<Case> {
@@ -14,13 +15,14 @@ pub fn cases() -> Vec<Case> {
         case("command_line::color_always", "--color always list-backups nosuch"),
         case("command_line::colour", "--colour always check window").console(),
         case("command_line::quiet_error", "-q list-backups nosuch"),
-        case("command_line::all_servers_status", "status all"),
+        // Not "all": Barman breaks off at the server without conninfo.
+        case("command_line::several_servers_status", "status window main off pas empty"),
         case("command_line::all_servers_check", "check all"),
         case("command_line::check_nagios", "check --nagios main").console(),
         case("command_line::check_nagios_all", "check --nagios all").console(),
         case("command_line::check_nagios_unknown", "check --nagios nosuch").console(),
         case("command_line::check_nagios_inactive", "check --nagios off").console(),
-        case("command_line::all_show_servers", "show-servers all"),
+        case("command_line::all_show_servers", "show-servers all").differs("passwords", without_passwords),
         case("command_line::cron_unknown_option", "cron --nosuch").usage(),
         case("config::no_home", "list-servers")
             .differs("errors before the JSON", |outcome| {
