@@ -95,8 +95,6 @@ pub struct Timelines {
     histories: Histories,
     /// The timeline that recovery follows.
     pub target: Timeline,
-    /// The newest timeline that descends from the backup's.
-    pub newest: Timeline,
 }
 
 impl Circumstances<'_> {
@@ -140,11 +138,7 @@ impl Circumstances<'_> {
             None if self.configured() && self.source().version >= 120_000 => newest,
             None => own,
         };
-        Ok(Timelines {
-            histories,
-            target,
-            newest,
-        })
+        Ok(Timelines { histories, target })
     }
 
     fn read_history(&self, file: &ArchivedFile) -> Result<Vec<u8>, CodecError> {
@@ -238,12 +232,8 @@ impl Circumstances<'_> {
             partial: self.options.partial_wal && !self.request.get_wal,
             standalone: source.standalone,
         };
-        if timelines.newest > timelines.target && self.targets.timeline.is_none() && !self.request.get_wal {
-            notes.push(format!(
-                "The archive has WAL of timeline {}, which this recovery does not follow: it ends with timeline {}. Use \
-                 --target-tli latest to follow it.",
-                timelines.newest, timelines.target
-            ));
+        if self.targets.timeline.is_none() && !self.request.get_wal {
+            notes.extend(self.newer_timeline(timelines));
         }
         if self.request.get_wal {
             notes.extend(self.hole_ahead(&wanted, archived));
@@ -259,6 +249,26 @@ impl Circumstances<'_> {
             }
             Err(missing) => Err(RestoreError::Missing { missing }),
         }
+    }
+
+    /// A newer timeline that could be followed, and is not.
+    fn newer_timeline(&self, timelines: &Timelines) -> Option<String> {
+        let source = self.source();
+        let (begin, end) = (source.begin_lsn, source.end_lsn);
+        let reachable = |timeline: Timeline| {
+            timelines::Path::new(&timelines.histories, source.timeline, begin, end, timeline).is_ok()
+        };
+        let newer = timelines
+            .histories
+            .keys()
+            .rev()
+            .copied()
+            .find(|timeline| *timeline > timelines.target && reachable(*timeline))?;
+        Some(format!(
+            "The archive has WAL of timeline {newer}, which this recovery does not follow: it ends with timeline {}. Use \
+             --target-tli {newer} to follow it.",
+            timelines.target
+        ))
     }
 
     /// A hole that a server which fetches its WAL itself will run into: it would take it for the end of the WAL.
