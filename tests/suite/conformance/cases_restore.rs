@@ -10,12 +10,14 @@ pub fn cases() -> Vec<Case> {
             "restore::hooks",
             "restore --target-time 2024-01-13~12:00:00+00:00 main latest {dest}/pg",
         )
-        .server("main", hooks),
+        .server("main", hooks)
+        .differs("time behind the WAL", behind_the_wal),
         case(
             "restore::hooks_tablespaces",
             "restore --tablespace two:{dest}/b --tablespace space~one:{dest}/a tables oldest {dest}/pg",
         )
-        .server("tables", hooks),
+        .server("tables", hooks)
+        .differs("timeline warning", not_followed),
         case("restore::retry_stop", "restore main latest {dest}/pg")
             .server("main", "pre_recovery_retry_script = {site}/hook 63"),
         case("restore::not_empty", "restore main latest {dest}/pg").prepare(|site| {
@@ -49,7 +51,8 @@ pub fn cases() -> Vec<Case> {
         case(
             "restore::no_time_zone",
             "restore --target-time 2024-01-13~12:00:00 main latest {dest}/pg",
-        ),
+        )
+        .differs("time behind the WAL", behind_the_wal),
     ];
     let words = [
         ("latest", "main latest {dest}/pg"),
@@ -204,6 +207,11 @@ pub fn cases() -> Vec<Case> {
             // Barman copies a backup whose WAL it does not have and reports success.
             row = row.console().differs("restore with missing WAL", refused);
         }
+        row = match name {
+            "time" | "time_exclusive" => row.differs("time behind the WAL", behind_the_wal),
+            "tablespaces" => row.differs("timeline warning", not_followed),
+            _ => row,
+        };
         cases.push(row);
     }
     for (name, arguments) in [
@@ -275,4 +283,36 @@ fn refused(outcome: &mut super::runner::Outcome) {
          or use --get-wal\n"
     ));
     outcome.destination.clear();
+}
+
+/// One more warning.
+fn warn(outcome: &mut super::runner::Outcome, line: &str) {
+    if !outcome.stdout.starts_with('{') {
+        outcome.stderr.push_str(&format!("WARNING: {line}\n"));
+        return;
+    }
+    let start = "\"_WARNING\": [\"";
+    let begin = outcome.stdout.find(start).unwrap() + start.len();
+    let end = begin + outcome.stdout[begin..].find("\"]").unwrap();
+    let mut items: Vec<&str> = outcome.stdout[begin..end].split("\", \"").collect();
+    items.push(line);
+    items.sort_unstable();
+    let list = items.join("\", \"");
+    outcome.stdout.replace_range(begin..end, &list);
+}
+
+fn behind_the_wal(outcome: &mut super::runner::Outcome) {
+    warn(
+        outcome,
+        "The target time lies behind the newest archived WAL (00000001000000000000000E). PostgreSQL 13 and newer refuse \
+         to end recovery unless they see a transaction that is later than the target.",
+    );
+}
+
+fn not_followed(outcome: &mut super::runner::Outcome) {
+    warn(
+        outcome,
+        "The archive has WAL of timeline 3, which this recovery does not follow: it ends with timeline 1. Use \
+         --target-tli 3 to follow it.",
+    );
 }
