@@ -210,6 +210,8 @@ pub fn cases() -> Vec<Case> {
         row = match name {
             "time" | "time_exclusive" => row.differs("time behind the WAL", behind_the_wal),
             "tablespaces" => row.differs("timeline warning", not_followed),
+            "lsn_tli" => row.differs("WAL behind a target position", one_segment_more),
+            "get_wal_target" => row.differs("get-wal with a target", nothing_staged),
             _ => row,
         };
         cases.push(row);
@@ -315,4 +317,27 @@ fn not_followed(outcome: &mut super::runner::Outcome) {
         "The archive has WAL of timeline 3, which this recovery does not follow: it ends with timeline 1. Use \
          --target-tli 3 to follow it.",
     );
+}
+
+/// The archive ends with the segment behind the one of the target.
+fn one_segment_more(outcome: &mut super::runner::Outcome) {
+    let last = outcome
+        .destination
+        .find("pg/barman_wal/00000001000000000000000D")
+        .unwrap();
+    let end = last + outcome.destination[last..].find('\n').unwrap() + 1;
+    let line = "f 0644 pg/barman_wal/00000001000000000000000E 65536 9a518ef0d97a now\n";
+    outcome.destination.insert_str(end, line);
+}
+
+fn nothing_staged(outcome: &mut super::runner::Outcome) {
+    outcome.destination = outcome
+        .destination
+        .split_inclusive('\n')
+        .filter(|line| !line.contains("pg/barman_wal"))
+        .collect::<String>()
+        .replace(
+            "d 0755 pg/pg_wal\n",
+            "d 0755 pg/pg_wal\nd 0755 pg/pg_wal/archive_status\n",
+        );
 }
