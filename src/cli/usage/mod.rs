@@ -112,7 +112,8 @@ fn translate(root: &Command, active: &Command, error: &clap::Error) -> Stop {
         ErrorKind::ArgumentConflict => {
             let prior = context(error, ContextKind::PriorArg);
             let prior = find(active, &prior).map_or(prior, |argument| display_name(active, argument));
-            format!("argument {shown}: not allowed with argument {prior}")
+            // clap starts with the one that was defined first, argparse with the one that was given last.
+            format!("argument {prior}: not allowed with argument {shown}")
         }
         ErrorKind::ValueValidation => {
             let source = std::error::Error::source(error).map(ToString::to_string);

@@ -5,6 +5,8 @@
 use std::ffi::OsString;
 
 use super::super::arguments::Manager;
+use super::super::wal_archive::WalArchive;
+use super::super::wal_restore::WalRestore;
 use super::{Stop, parse};
 use clap::CommandFactory;
 
@@ -235,7 +237,68 @@ fn the_usage_reads_like_argparses() {
     assert_eq!(text.lines().nth(1), Some("                   backup_id"));
 }
 
+/// The same for a program of the PostgreSQL host.
+fn client_complaint(command: &clap::Command, line: &str) -> String {
+    let arguments: Vec<OsString> = std::iter::once(command.get_name())
+        .chain(line.split_whitespace())
+        .map(OsString::from)
+        .collect();
+    match parse(command, arguments) {
+        Err(Stop::Mistake(text)) => text.lines().last().unwrap_or_default().to_owned(),
+        Err(stop) => format!("{stop:?}"),
+        Ok(_) => String::new(),
+    }
+}
+
+#[test]
+fn the_programs_of_the_postgresql_host_fail_in_argparses_words() {
+    let (archive, restore) = (WalArchive::command(), WalRestore::command());
+    for (command, line, expected) in [
+        (
+            &archive,
+            "a",
+            "barman-wal-archive: error: the following arguments are required: SERVER_NAME, WAL_PATH",
+        ),
+        (
+            &archive,
+            "a b c d",
+            "barman-wal-archive: error: unrecognized arguments: d",
+        ),
+        (
+            &archive,
+            "-x a b c",
+            "barman-wal-archive: error: unrecognized arguments: -x",
+        ),
+        (
+            &archive,
+            "--user",
+            "barman-wal-archive: error: argument -U/--user: expected one argument",
+        ),
+        (
+            &archive,
+            "-z -j --lz4 --compression-level -5 -t -c /etc/b.conf --port 22 a b c",
+            "",
+        ),
+        (&archive, "-V", "Version"),
+        (
+            &restore,
+            "-z -j a b c d",
+            "barman-wal-restore: error: argument -j/--bzip2: not allowed with argument -z/--gzip",
+        ),
+        (
+            &restore,
+            "-p x a b c d",
+            "barman-wal-restore: error: argument -p/--parallel: invalid int value: 'x'",
+        ),
+        (&restore, "-s -1 -p -1 -P -U me a b c d", ""),
+    ] {
+        assert_eq!(client_complaint(command, line), expected, "{line}");
+    }
+}
+
 #[test]
 fn the_definitions_hold_together() {
-    Manager::command().debug_assert();
+    for command in [Manager::command(), WalArchive::command(), WalRestore::command()] {
+        command.debug_assert();
+    }
 }
