@@ -137,14 +137,16 @@ impl Session {
             match self.connection.next_result() {
                 None => break,
                 Some(Ok(answer)) => rows = answer,
-                // When the connection ends, the server's own words come first.
+                // When the connection ends, the server's own words come first, and only after them the end.
                 Some(Err(error)) => {
-                    let error = self.failure(error);
                     failure.get_or_insert(error);
                 }
             }
         }
-        failure.map_or(Ok(rows), Err)
+        match failure {
+            None => Ok(rows),
+            Some(error) => Err(self.failure(error)),
+        }
     }
 
     /// The single value of a statement that answers with one; `None` when it is null.
