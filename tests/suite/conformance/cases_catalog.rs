@@ -39,10 +39,14 @@ pub fn cases() -> Vec<Case> {
             &format!("list_backups::{server}"),
             &format!("list-backups {server}"),
         ));
-        // Barman's status breaks off with an exception on a server without conninfo.
-        if server != "dis" {
-            cases.push(case(&format!("status::{server}"), &format!("status {server}")));
-        }
+        let status = case(&format!("status::{server}"), &format!("status {server}"));
+        cases.push(if server == "dis" {
+            status
+                .console()
+                .differs("status without a connection string", status_goes_on)
+        } else {
+            status
+        });
         cases.push(case(&format!("check::{server}"), &format!("check {server}")));
         cases.push(case(
             &format!("check_wal_archive::{server}"),
@@ -150,6 +154,18 @@ pub fn cases() -> Vec<Case> {
         "keep --target full tree 20240403T100000",
     ));
     cases
+}
+
+/// Barman ends with an exception where it looks for the version of a PostgreSQL that it cannot ask.
+fn status_goes_on(outcome: &mut super::runner::Outcome) {
+    outcome.code = 0;
+    outcome.stdout.push_str(
+        "\tPostgreSQL version: FAILED trying to get PostgreSQL version\n\tPassive node: False\n\
+         \tRetention policies: not enforced\n\tNo. of available backups: 0\n\tFirst available backup: None\n\
+         \tLast available backup: None\n\tMinimum redundancy requirements: satisfied (0/0)\n",
+    );
+    let kept = |line: &&str| !line.starts_with("EXCEPTION") && !line.starts_with("See log file");
+    outcome.stderr = outcome.stderr.split_inclusive('\n').filter(kept).collect();
 }
 
 /// Barman shows passwords in JSON, and on the console joins the line of a hidden one with the next.
