@@ -189,7 +189,12 @@ fn same_pruning(lab: &Lab, one: &Tool, other: &Tool, ids: &[&str]) {
         std::fs::remove_dir_all(&original).unwrap();
         tree::copy(&pristine, &original);
         action(&lab.manager, tool);
-        tree::describe(&original)
+        // Barman does not know barkeep's own file beside backup.info, and leaves it.
+        let text = tree::describe(&original);
+        text.lines()
+            .filter(|line| !line.contains("-barkeep.json"))
+            .collect::<Vec<_>>()
+            .join("\n")
     };
     let mut problems = String::new();
     for id in ids {
