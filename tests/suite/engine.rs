@@ -23,8 +23,11 @@ use crate::support::scratch::Scratch;
 use crate::support::sshd::Sshd;
 use crate::support::tool::Tool;
 
+/// A test with the programs under test.
+type Check = fn(&Tool);
+
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, fn(&Tool)); 10] = [
+    let tests: [(&str, Check); 10] = [
         ("full_and_linked_copies_of_a_live_cluster_start", live_cluster),
         ("corrupt_pages_are_reported", corrupt_pages),
         ("every_rule_of_comparison_holds", comparison),
@@ -617,8 +620,8 @@ fn nothing_left(_: &Tool) {
         .collect();
     assert_eq!(left, Vec::<String>::new());
     // Nobody listens: code 255 and ssh's words, and Barman's sentence from a copy.
-    let nobody = format!("ssh -p 1 -o UserKnownHostsFile=/dev/null postgres@127.0.0.1");
-    let remote = Remote::ssh(&nobody, SshOptions::SERVER).unwrap();
+    let nobody = "ssh -p 1 -o UserKnownHostsFile=/dev/null postgres@127.0.0.1";
+    let remote = Remote::ssh(nobody, SshOptions::SERVER).unwrap();
     let output = remote.run("true").unwrap();
     assert_eq!(output.code, 255);
     assert!(String::from_utf8_lossy(&output.stderr).contains("refused"));

@@ -39,6 +39,9 @@ pub struct Difference {
     rewrite: fn(&mut Outcome),
 }
 
+/// What is done to a site before the tools run.
+type Preparation = Box<dyn Fn(&Site) + Send>;
+
 /// One row of the table.
 pub struct Case {
     name: String,
@@ -48,7 +51,7 @@ pub struct Case {
     errors: Errors,
     global: String,
     replacements: Vec<(&'static str, String)>,
-    prepare: Vec<Box<dyn Fn(&Site) + Send>>,
+    prepare: Vec<Preparation>,
     input: Vec<u8>,
     difference: Option<Difference>,
     /// Some(reason): known defect of Barman that makes the comparison meaningless.

@@ -102,11 +102,13 @@ fn catalog(home: &Path, server: &Server) -> Catalog {
     Catalog::at(Layout::under(home, &server.name), Detector::default())
 }
 
-fn delete(home: &Path, server: &Server, id: &str) -> Result<(), DeletionError> {
+fn delete(home: &Path, server: &Server, id: &str) -> Result<(), Box<DeletionError>> {
     let catalog = catalog(home, server);
     let config = config(server);
     let hooks = HookRunner::of_server(&config, Path::new("/nowhere"));
-    Deletion::by_operator(&catalog, &config, &hooks, &Quiet).run(&BackupId::parse(id).unwrap())
+    Deletion::by_operator(&catalog, &config, &hooks, &Quiet)
+        .run(&BackupId::parse(id).unwrap())
+        .map_err(Box::new)
 }
 
 pub fn copy_of(from: &Path, to: &Path) -> PathBuf {
