@@ -63,15 +63,17 @@ pub fn cases() -> Vec<Case> {
         }),
         case("delete::legacy_place", "delete main oldest").prepare(legacy_place),
         case("list_backups::legacy_place", "list-backups main").prepare(legacy_place),
-        case("keep::legacy_annotation", "keep --status main 20240112T100000").prepare(|site| {
-            let annotations = site
-                .manager
-                .server("main")
-                .join("base/20240112T100000/annotations");
-            std::fs::create_dir(&annotations).unwrap();
-            std::fs::write(annotations.join("keep"), "standalone").unwrap();
-            crate::support::catalog::give_to(&annotations, &site.manager.account);
-        }),
+        case("keep::legacy_annotation", "keep --status main 20240112T100000")
+            .prepare(|site| {
+                let annotations = site
+                    .manager
+                    .server("main")
+                    .join("base/20240112T100000/annotations");
+                std::fs::create_dir(&annotations).unwrap();
+                std::fs::write(annotations.join("keep"), "standalone").unwrap();
+                crate::support::catalog::give_to(&annotations, &site.manager.account);
+            })
+            .differs("annotations in their old place", not_moved),
         case("lock_directory_cleanup", "lock-directory-cleanup"),
         case("terminate_process::none", "terminate-process main backup"),
         case("terminate_process::unknown_task", "terminate-process main nosuch").usage(),
@@ -169,4 +171,23 @@ fn legacy_place(site: &Site) {
         server.join("base/20240110T100000/backup.info"),
     )
     .unwrap();
+}
+
+/// The annotation of `keep::legacy_annotation` where it was.
+fn not_moved(outcome: &mut super::runner::Outcome) {
+    let name = "main/meta/20240112T100000-keep";
+    let Some(moved) = outcome
+        .catalog
+        .lines()
+        .find(|line| line.contains(name))
+        .map(str::to_owned)
+    else {
+        return;
+    };
+    let old = moved.replace(name, "main/base/20240112T100000/annotations/keep");
+    let directory = "d 0755 main/base/20240112T100000/annotations\n";
+    outcome.catalog = outcome
+        .catalog
+        .replace(&format!("{moved}\n"), "")
+        .replace(directory, &format!("{directory}{old}\n"));
 }

@@ -215,9 +215,16 @@ pub fn cases() -> Vec<Case> {
             row = row.console().differs("restore with missing WAL", refused);
         }
         row = match name {
-            "time" | "time_exclusive" => row.differs("time behind the WAL", behind_the_wal),
+            "time" | "time_exclusive" | "auto_time" => row.differs("time behind the WAL", behind_the_wal),
+            "tli_number" => row
+                .console()
+                .differs("location that cannot be made", location_refused),
+            "tli_latest_timelines" => row.console().differs("restore with missing WAL", hole_on_the_way),
+            "tli_unknown" => row.console().differs("unreachable target", no_history),
+            "standby_target" => row.console().differs("standby with a target", into_pg_wal),
             "tablespaces" => row.differs("timeline warning", not_followed),
             "lsn_tli" => row.differs("WAL behind a target position", one_segment_more),
+            "auto_lsn" => row.differs("WAL behind a target position", next_segment_too),
             "get_wal_target" => row.differs("get-wal with a target", nothing_staged),
             _ => row,
         };
@@ -238,13 +245,16 @@ pub fn cases() -> Vec<Case> {
         ),
         ("remote_jobs", "--jobs 3 main latest {dest}/pg"),
     ] {
-        cases.push(
-            case(
-                &format!("restore::{name}"),
-                &format!("restore --remote-ssh-command {{ssh}} {arguments}"),
-            )
-            .prepare(open_destination),
-        );
+        let row = case(
+            &format!("restore::{name}"),
+            &format!("restore --remote-ssh-command {{ssh}} {arguments}"),
+        )
+        .prepare(open_destination);
+        cases.push(if name == "remote_tablespaces" {
+            row.differs("timeline warning", not_followed)
+        } else {
+            row
+        });
     }
     cases.push(case(
         "restore::remote_down",
@@ -347,4 +357,99 @@ fn nothing_staged(outcome: &mut super::runner::Outcome) {
             "d 0755 pg/pg_wal\n",
             "d 0755 pg/pg_wal\nd 0755 pg/pg_wal/archive_status\n",
         );
+}
+
+/// Barkeep prints `lines` of standard output and stops with `message`; nothing stands in the destination.
+fn stops(outcome: &mut super::runner::Outcome, lines: usize, message: &str) {
+    outcome.code = 1;
+    outcome.stdout = outcome.stdout.split_inclusive('\n').take(lines).collect();
+    outcome.stderr = outcome
+        .stderr
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("EXCEPTION") && !line.starts_with("See log file"))
+        .filter(|line| !line.contains("IMPORTANT"))
+        .collect();
+    outcome.stderr.push_str(message);
+    outcome.destination.clear();
+}
+
+/// The tablespace is to lie where this account may not make a directory.
+fn location_refused(outcome: &mut super::runner::Outcome) {
+    let line = outcome
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("Destination directory: "));
+    let destination = line.unwrap_or_default().to_owned();
+    let message = format!(
+        "WARNING: The destination directory '{destination}' is incomplete: do not start PostgreSQL in it. Empty it, or \
+         repeat the restore with --delta-restore.\nERROR: cannot create directory \"/srv/one\": Permission denied\n"
+    );
+    let lines = outcome.stdout.lines().count();
+    stops(outcome, lines, &message);
+}
+
+fn hole_on_the_way(outcome: &mut super::runner::Outcome) {
+    stops(
+        outcome,
+        3,
+        "ERROR: WAL between the backup and the recovery target is missing from the archive: 000000030000000000000005, \
+         000000030000000000000006. Recovery would end at 0/5000000.\nHINT: Bring them into the archive, or restore a later \
+         backup, or recover what can be reached with --target-lsn 0/4000000, or just the backup with --target-immediate; \
+         with --get-wal PostgreSQL goes as far as it can\n",
+    );
+}
+
+fn no_history(outcome: &mut super::runner::Outcome) {
+    stops(
+        outcome,
+        3,
+        "ERROR: Cannot recover to timeline 9: the archive has no history file of timeline 9 (00000009.history).\nHINT: Give \
+         another timeline (the backup is on 1), or restore a backup that is on the way to it\n",
+    );
+}
+
+/// WAL goes where a standby looks for it, with its status files.
+fn into_pg_wal(outcome: &mut super::runner::Outcome) {
+    let copied = "Copying required WAL segments.\n";
+    outcome.stdout = outcome
+        .stdout
+        .replace(copied, &format!("{copied}Generating archive status files\n"));
+    let (staged, kept): (Vec<&str>, Vec<&str>) = outcome
+        .destination
+        .lines()
+        .partition(|line| line.contains(" pg/barman_wal"));
+    let mut lines: Vec<String> = kept.into_iter().map(str::to_owned).collect();
+    let place = lines
+        .iter()
+        .position(|line| line.ends_with(" pg/pg_wal"))
+        .unwrap()
+        + 1;
+    let mut moved: Vec<String> = staged
+        .iter()
+        .filter(|line| line.contains(" pg/barman_wal/"))
+        .map(|line| line.replace("pg/barman_wal", "pg/pg_wal"))
+        .collect();
+    for line in staged.iter().filter(|line| line.contains("pg/barman_wal/0")) {
+        let name = line
+            .split_whitespace()
+            .nth(2)
+            .unwrap()
+            .rsplit('/')
+            .next()
+            .unwrap();
+        moved.push(format!(
+            "f 0644 pg/pg_wal/archive_status/{name}.done 0 e3b0c44298fc now"
+        ));
+    }
+    lines.splice(place..place, moved);
+    outcome.destination = lines.join("\n");
+}
+
+/// The segment behind the one of the target.
+fn next_segment_too(outcome: &mut super::runner::Outcome) {
+    let directory = "d 0755 pg/barman_wal/archive_status\n";
+    outcome.destination = outcome.destination.replace(
+        directory,
+        &format!("f 0644 pg/barman_wal/00000001000000000000000A 65536 6cef5b8cbc01 now\n{directory}"),
+    );
 }
