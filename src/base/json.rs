@@ -5,6 +5,8 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
+use super::float::float_repr;
+
 /// Renders a value on one line. Keys of `serde_json::Map` come out sorted.
 ///
 /// # Errors
@@ -72,6 +74,9 @@ impl<F: Formatter> Formatter for PythonFormatter<F> {
             }
         }
         Ok(())
+    }
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        writer.write_all(float_repr(value).as_bytes())
     }
     fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.0.begin_array(writer)

@@ -5,6 +5,7 @@ pub mod calendar;
 pub mod durable;
 pub mod duration;
 pub mod error;
+pub mod float;
 pub mod host;
 pub mod interrupt;
 pub mod json;

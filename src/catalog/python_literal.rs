@@ -7,7 +7,7 @@ mod read;
 mod write;
 
 pub use read::{InvalidLiteral, parse};
-pub use write::{float_repr, repr, string_repr};
+pub use write::{repr, string_repr};
 
 /// A Python value.
 #[derive(Debug, Clone, PartialEq)]

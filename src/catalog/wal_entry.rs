@@ -1,9 +1,8 @@
 //! One line of the WAL database: `name⇥size⇥time⇥compression⇥encryption` (catalog reference §7.4).
 
+use crate::base::float::float_repr;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-
-use super::python_literal::float_repr;
 
 /// A WAL file of the archive: a segment, a backup label, a partial segment or a timeline history.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 
 use crate::base::durable;
 use crate::base::error::{PathError, strerror};
+use crate::base::float::float_repr;
 use crate::base::report::Reporter;
 use crate::hooks::{HookError, HookEvent, HookRunner, HookSubject, WalVariables};
 use crate::postgres::wal_name::{SegmentName, WalKind};
 
-use super::python_literal::float_repr;
 use super::wal_entry::WalEntry;
 use super::{Catalog, CatalogError};
 

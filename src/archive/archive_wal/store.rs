@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
-use crate::catalog::python_literal::float_repr;
+use crate::base::float::float_repr;
 use crate::catalog::{CatalogError, WalEntry, modification_time};
 use crate::hooks::{HookEvent, HookSubject, WalVariables};
 

@@ -1,5 +1,6 @@
 //! Writing Python literals.
 
+use crate::base::float::float_repr;
 use std::fmt::Write;
 
 use super::Literal;
@@ -125,36 +126,4 @@ fn is_mark(character: char) -> bool {
         0x300..=0x36F | 0x483..=0x489 | 0x591..=0x5BD | 0x610..=0x61A | 0x64B..=0x65F | 0x900..=0x903
         | 0x1AB0..=0x1ACE | 0x1DC0..=0x1DFF | 0x20D0..=0x20F0 | 0x3099..=0x309A | 0xFE00..=0xFE0F | 0xFE20..=0xFE2F
         | 0xE0100..=0xE01EF)
-}
-
-/// Python's `repr` of a float: the shortest digits that read back, with an exponent outside 1e-4 … 1e16.
-#[must_use]
-pub fn float_repr(number: f64) -> String {
-    if number.is_nan() {
-        return "nan".to_owned();
-    }
-    if number.is_infinite() {
-        return if number > 0.0 {
-            "inf".to_owned()
-        } else {
-            "-inf".to_owned()
-        };
-    }
-    let magnitude = number.abs();
-    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
-        // Rust writes 1e22 and 1.5e-7; Python pads the exponent to two digits and shows the sign of a positive one.
-        let text = format!("{number:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, exponent) = match exponent.strip_prefix('-') {
-            Some(rest) => ('-', rest),
-            None => ('+', exponent),
-        };
-        return format!("{digits}e{sign}{exponent:0>2}");
-    }
-    let text = number.to_string();
-    if text.contains('.') {
-        text
-    } else {
-        format!("{text}.0")
-    }
 }

@@ -265,6 +265,7 @@ fn volatile(text: &str) -> String {
         (r"\d+(\.\d+)? (B|KiB|MiB|GiB)(/s)?\b", "SIZE"),
         (r"-?\d+\.\d+%", "PERCENT"),
         (r"\d+\.\d+/hour", "RATE/hour"),
+        (r#"("copy_stats": )\{.*?\}(, "data_checksums")"#, "${1}TIMES$2"),
         (r"\(time: [^)]*\)", "(time: DURATION)"),
         (r"(?m)(Copy time +: ).*$", "${1}DURATION"),
         (
