@@ -317,8 +317,9 @@ impl Cluster {
     #[track_caller]
     pub fn wait_archived(&self, segment: &str) {
         let sql = format!("SELECT coalesce(last_archived_wal >= '{segment}', false) FROM pg_stat_archiver");
+        // After three failures in a row the archiver naps for a minute: longer than that.
         eventually(
-            Duration::from_secs(60),
+            Duration::from_secs(150),
             &format!("{segment} to be archived\n{}", self.log_tail()),
             || self.sql(&sql) == "t",
         );
