@@ -9,6 +9,7 @@
 //! The engine knows neither configuration nor catalog: everything it needs is in the plan. Where the agent cannot run on
 //! the other host, the same plan is carried out by `rsync` on both ends.
 
+pub mod chain;
 mod compare;
 mod local;
 mod plan;
