@@ -45,12 +45,11 @@ impl Catalog {
         Ok(())
     }
 
-    /// Leaves a backup to the retention policy again.
+    /// Leaves a backup to the retention policy again. An incremental one is never kept; releasing it is no mistake.
     ///
     /// # Errors
-    /// The backup is an incremental one, or the annotation cannot be removed.
+    /// The annotation cannot be removed.
     pub fn release(&self, id: &BackupId) -> Result<(), KeepError> {
-        self.keepable(id)?;
         self.release_keep(id).map_err(CatalogError::from)?;
         Ok(())
     }
@@ -58,9 +57,8 @@ impl Catalog {
     /// What a backup is kept for.
     ///
     /// # Errors
-    /// The backup is an incremental one, or the annotation cannot be read.
+    /// The annotation cannot be read.
     pub fn keep_status(&self, id: &BackupId) -> Result<Option<KeepTarget>, KeepError> {
-        self.keepable(id)?;
         Ok(self.keep_target(id)?)
     }
 

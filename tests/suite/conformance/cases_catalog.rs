@@ -33,7 +33,8 @@ pub fn cases() -> Vec<Case> {
         case("keep::bad_target", "keep --target both main latest").usage(),
     ];
     for server in [
-        "main", "window", "tree", "wait", "nowal", "mixed", "tables", "empty", "pas", "off", "dis", "warn",
+        "main", "window", "tree", "chain", "wait", "nowal", "mixed", "tables", "empty", "pas", "off", "dis",
+        "warn",
     ] {
         cases.push(case(
             &format!("list_backups::{server}"),

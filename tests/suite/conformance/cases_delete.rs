@@ -141,7 +141,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Barman prints the whole object; barkeep prints the name of what it refused to delete.
-fn short_refusal(outcome: &mut super::runner::Outcome) {
+pub fn short_refusal(outcome: &mut super::runner::Outcome) {
     let start = "Cannot delete backup (";
     let pattern = regex_lite::Regex::new(r"\d{8}T\d{6}").unwrap();
     let of_key = regex_lite::Regex::new(r"'backup_id': '(\d{8}T\d{6})'").unwrap();

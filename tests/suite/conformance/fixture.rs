@@ -78,6 +78,10 @@ pub fn servers() -> Vec<(&'static str, String)> {
              description = Incrementals\nretention_policy = REDUNDANCY 1"
                 .to_owned(),
         ),
+        (
+            "chain",
+            with("description = Incrementals of a copy over ssh\nreuse_backup = link\nretention_policy = REDUNDANCY 1"),
+        ),
         ("wait", with("description = Waiting for WALs")),
         ("nowal", with("description = No WAL yet\nlast_backup_maximum_age = 3 DAYS\nlast_wal_maximum_age = 1 HOUR\nlast_backup_minimum_size = 1Gi")),
         ("mixed", with("description = Every compression")),
@@ -100,6 +104,7 @@ fn build_synthetic(home: &Path) {
     build_main(home, "off");
     build_window(home);
     build_tree(home);
+    build_chain(home);
     build_wait(home);
     build_mixed(home);
     build_tables(home);
@@ -197,6 +202,53 @@ fn build_tree(home: &Path) {
         ..postgres("20240405T100000", 10)
     });
     server.segments(1, 2, 11, None);
+    server.finish();
+}
+
+/// Incrementals below copies over ssh, of a PostgreSQL that has no incrementals of its own: a linked full backup, one
+/// with a chain of three (the last waits for its WAL) and a failed attempt beside it, and one with a branch.
+fn build_chain(home: &Path) {
+    let mut server = ServerCatalog::create(home, "chain");
+    let incremental = |id, parent, segment| Backup {
+        mode: "postgres",
+        parent: Some(parent),
+        overrides: vec![("deduplicated_size", Some("1048576"))],
+        ..Backup::done(id, segment, segment)
+    };
+    server.backup(&Backup::done("20240501T100000", 2, 2));
+    server.backup(&Backup {
+        name: Some("sunday"),
+        children: Some("20240503T100000"),
+        ..Backup::done("20240502T100000", 4, 4)
+    });
+    server.backup(&Backup {
+        name: Some("monday"),
+        children: Some("20240504T100000"),
+        ..incremental("20240503T100000", "20240502T100000", 6)
+    });
+    server.backup(&Backup {
+        children: Some("20240504T120000"),
+        ..incremental("20240504T100000", "20240503T100000", 8)
+    });
+    server.backup(&Backup {
+        status: "FAILED",
+        error: Some("failure copying files (the connection was lost)"),
+        ..incremental("20240504T120000", "20240504T100000", 9)
+    });
+    server.backup(&Backup {
+        children: Some("20240506T100000,20240507T100000"),
+        tablespaces: true,
+        ..Backup::done("20240505T100000", 10, 10)
+    });
+    server.backup(&Backup {
+        tablespaces: true,
+        ..incremental("20240506T100000", "20240505T100000", 11)
+    });
+    server.backup(&Backup {
+        status: "WAITING_FOR_WALS",
+        ..incremental("20240507T100000", "20240505T100000", 13)
+    });
+    server.segments(1, 2, 12, Some("gzip"));
     server.finish();
 }
 

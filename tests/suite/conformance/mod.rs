@@ -8,6 +8,7 @@
 
 mod cases_archive;
 mod cases_catalog;
+mod cases_chains;
 mod cases_command_line;
 mod cases_delete;
 mod cases_live;

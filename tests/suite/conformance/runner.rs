@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use libtest_mimic::{Failed, Trial};
 
 use super::fixture::{Fixtures, servers};
-use super::{cases_archive, cases_catalog, cases_command_line, cases_delete, cases_restore, normalise};
+use super::{
+    cases_archive, cases_catalog, cases_chains, cases_command_line, cases_delete, cases_restore, normalise,
+};
 use crate::support::manager::Manager;
 use crate::support::process::{Account, Finished, run_with_input};
 use crate::support::scratch::{make_directory, write_file};
@@ -181,6 +183,7 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> Vec<Trial> {
     let mut cases = cases_catalog::cases();
     cases.extend(cases_command_line::cases());
     cases.extend(cases_delete::cases());
+    cases.extend(cases_chains::cases());
     cases.extend(cases_archive::cases());
     cases.extend(cases_restore::cases());
     let mut trials = Vec::new();
