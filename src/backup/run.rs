@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
             let mut session = held.session();
             let ended = match &self.primary {
                 Some(primary) => standby::stop(&mut session, primary),
-                None => start_stop::stop(&mut session, true),
+                None => start_stop::stop_archived(&mut session),
             };
             ended.map_err(|error| match error {
                 PgError::Lost(_) => BackupError::ConnectionLost,

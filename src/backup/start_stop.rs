@@ -1,10 +1,17 @@
 //! The statements that begin and end a concurrent backup (behaviour reference §6).
 
+use std::time::Duration;
+
 use crate::base::calendar::Timestamp;
+use crate::base::interrupt;
 use crate::postgres::client::{PgError, Session};
 use crate::postgres::facts::server_time;
 use crate::postgres::lsn::Lsn;
 use crate::postgres::wal_name::Timeline;
+
+/// Pauses between two looks at the archiver.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where PostgreSQL began a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +92,33 @@ pub(super) fn stop(session: &mut Session, wait: bool) -> Result<Ended, PgError> 
             Some(text.to_owned())
         })?,
     })
+}
+
+/// Ends a concurrent backup and waits until its WAL has been archived, as `pg_backup_stop(true)` does. That function looks
+/// once a second, so that every backup pays a second for it: from PostgreSQL 15 on, where the archiver's progress is
+/// known at once, it is asked for here.
+pub(super) fn stop_archived(session: &mut Session) -> Result<Ended, PgError> {
+    if !session.version().at_least(15) || session.is_in_recovery()? {
+        return stop(session, true);
+    }
+    let ended = stop(session, false)?;
+    let position = ended.lsn.to_string();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        // Names of segments are as long as each other: text in the order of its bytes is their order.
+        let rows = session.query(
+            "SELECT pg_catalog.current_setting('archive_mode') = 'off' OR coalesce(last_archived_wal COLLATE \"C\" \
+             >= pg_catalog.pg_walfile_name($1::pg_catalog.pg_lsn) COLLATE \"C\", false) AS over \
+             FROM pg_catalog.pg_stat_archiver",
+            &[&position],
+        )?;
+        if rows.get(0, "over") == Some("t") {
+            return Ok(ended);
+        }
+        interrupt::check()?;
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// Names the position of the WAL at which the backup ended. On a standby nothing is done.

@@ -30,6 +30,26 @@ fn begins_and_ends_a_backup() {
 }
 
 #[test]
+fn the_end_waits_for_the_archiver() {
+    // Slow enough that an end which does not wait is seen.
+    let Some(cluster) = ScratchCluster::start("archive_mode = on\narchive_command = 'sleep 0.3'") else {
+        return;
+    };
+    let mut session = Session::connect(&cluster.conninfo()).unwrap();
+    for _ in 0..2 {
+        start_stop::start(&mut session, "Barman backup main x", true).unwrap();
+        let ended = start_stop::stop_archived(&mut session).unwrap();
+        let rows = session
+            .query(
+                "SELECT last_archived_wal >= pg_walfile_name($1::pg_lsn) AS archived FROM pg_stat_archiver",
+                &[&ended.lsn.to_string()],
+            )
+            .unwrap();
+        assert_eq!(rows.get(0, "archived"), Some("t"));
+    }
+}
+
+#[test]
 fn a_lost_connection_is_noticed() {
     let Some(cluster) = ScratchCluster::start("") else {
         return;

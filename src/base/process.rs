@@ -82,14 +82,25 @@ pub fn exit_code(status: ExitStatus) -> i32 {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-/// Whether a process with this pid exists.
+/// Whether a process with this pid runs. One that has ended and waits for its parent to take notice does not: in
+/// containers, the first process may take seconds for that, or never do it.
 #[must_use]
 pub fn alive(pid: u32) -> bool {
-    let Ok(pid) = i32::try_from(pid) else { return false };
-    match kill(Pid::from_raw(pid), None) {
-        Ok(()) | Err(Errno::EPERM) => true,
+    let Ok(id) = i32::try_from(pid) else { return false };
+    match kill(Pid::from_raw(id), None) {
+        Ok(()) | Err(Errno::EPERM) => !has_ended(pid),
         Err(_) => false,
     }
+}
+
+/// Whether `/proc` calls it a zombie; the name in parentheses before the state may hold anything.
+fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .iter()
+        .rposition(|byte| *byte == b')')
+        .and_then(|end| stat.get(end + 2));
+    matches!(state, Some(b'Z' | b'X'))
 }
 
 /// Sends a signal to one process.
@@ -105,5 +116,23 @@ fn spawn_error(command: &Command, source: io::Error) -> SpawnError {
     SpawnError {
         program: command.get_program().to_string_lossy().into_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_process_nobody_waited_for_is_not_alive() {
+        let mut child = Command::new("true").spawn().unwrap();
+        while alive(child.id()) {
+            std::thread::yield_now();
+        }
+        // It is still there, as a zombie.
+        assert!(kill(Pid::from_raw(child.id().cast_signed()), None).is_ok());
+        assert!(child.wait().unwrap().success());
+        assert!(alive(std::process::id()));
     }
 }
