@@ -1,6 +1,6 @@
 //! Chains of backups: a full one and the incremental ones that build on it.
 
-use super::{BackupId, BackupInfo, Backups};
+use super::{BackupId, BackupInfo, BackupStatus, Backups};
 
 /// The full backup that the chain of `id` begins with: the backup itself when it is not incremental. `None` when a link
 /// is missing (or the links go round in a circle, which only a damaged catalog has).
@@ -18,6 +18,56 @@ pub fn ancestry<'a>(backups: &'a Backups, id: &BackupId) -> impl Iterator<Item =
     };
     // No chain is longer than the catalog.
     std::iter::successors(backups.get(id), up).take(backups.len())
+}
+
+/// A chain that cannot be put together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenChain {
+    /// A member is not in the catalog.
+    #[error("backup {child} builds on a backup that the catalog does not have")]
+    Gone {
+        /// The backup whose parent is missing.
+        child: BackupId,
+    },
+    /// A member is not good.
+    #[error("backup {id}, on which it builds, has the status {status}")]
+    Status {
+        /// The member.
+        id: BackupId,
+        /// What the catalog says of it.
+        status: BackupStatus,
+    },
+    /// A member has no files that could be read.
+    #[error("backup {id}, on which it builds, is compressed or encrypted")]
+    Shape {
+        /// The member.
+        id: BackupId,
+    },
+}
+
+/// The backup and all that it builds on, itself first, the full backup last.
+///
+/// # Errors
+/// A member is missing, or cannot be read. The status of the backup itself is not looked at.
+pub fn members<'a>(backups: &'a Backups, id: &BackupId) -> Result<Vec<&'a BackupInfo>, BrokenChain> {
+    let members: Vec<&BackupInfo> = ancestry(backups, id).collect();
+    for member in members.iter().skip(1) {
+        let id = member.id.clone();
+        if !member.status.copy_done() {
+            let status = member.status;
+            return Err(BrokenChain::Status { id, status });
+        }
+        if member.compression.is_some() || member.encryption.is_some() {
+            return Err(BrokenChain::Shape { id });
+        }
+    }
+    match members.last() {
+        Some(root) if !root.is_incremental() => Ok(members),
+        Some(last) => Err(BrokenChain::Gone {
+            child: last.id.clone(),
+        }),
+        None => Err(BrokenChain::Gone { child: id.clone() }),
+    }
 }
 
 /// The incremental backups whose parent is `id`: those that name it as theirs. What the parent says of its children

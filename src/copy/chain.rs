@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::base::error::{PathContext, PathError};
 use crate::postgres::incremental::{self, Header, InvalidIncremental};
 use crate::postgres::page::PAGE_SIZE;
+use crate::postgres::page_sum::PageSum;
 
 /// Older members that a chain may have: a position names its member in one byte.
 pub const MOST_MEMBERS: usize = 255;
@@ -42,6 +43,34 @@ pub enum ChainError {
     /// The chain is longer than this version can read.
     #[error("the chain has {0} backups, which is more than {MOST_MEMBERS}: merge some of them")]
     TooLong(usize),
+}
+
+/// What the files of a backup were when it was taken.
+pub trait Sums: std::fmt::Debug + Send + Sync {
+    /// The sum of the file, whole or rebuilt, at this path relative to the directory of the backup (`data/base/5/1259`);
+    /// `None` when it is not known.
+    fn sum(&self, path: &[u8]) -> Option<PageSum>;
+}
+
+/// The path of the file that the entry `path` of a member's directory stands for, relative to the data directory or to a
+/// tablespace; `None` when it stands for itself. Only where relations are: elsewhere it is somebody's own file.
+#[must_use]
+pub fn rebuilt_path(path: &[u8]) -> Option<Vec<u8>> {
+    const PLACES: [&[u8]; 4] = [b"base/", b"global/", b"pg_tblspc/", b"PG_"];
+    PLACES
+        .iter()
+        .any(|place| path.starts_with(place))
+        .then(|| incremental::stands_for(path))?
+}
+
+/// Bytes of the file that the incremental file at `path` stands for.
+///
+/// # Errors
+/// It cannot be read, or is damaged.
+pub fn rebuilt_size(path: &Path) -> Result<u64, ChainError> {
+    let found = open_incremental(path)?;
+    let (_, header) = found.ok_or_else(|| PathError::new("open", path, io::ErrorKind::NotFound.into()))?;
+    Ok(u64::from(header.rebuilt_blocks()) * PAGE_SIZE as u64)
 }
 
 /// Where a block is.

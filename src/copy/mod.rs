@@ -51,6 +51,20 @@ pub enum CopyError {
         /// The file as written.
         path: std::path::PathBuf,
     },
+    /// A file of a chain of backups cannot be put together.
+    #[error(transparent)]
+    Chain(#[from] chain::ChainError),
+    /// rsync would have to do what only the agent can.
+    #[error(
+        "the agent cannot run on {host} ({reason}), and without it an incremental backup cannot be restored there. \
+         Restore it into a directory of this host, and copy that"
+    )]
+    NeedsAgent {
+        /// The other host, as its ssh command.
+        host: String,
+        /// Why the agent cannot run.
+        reason: String,
+    },
     /// rsync failed.
     #[error("rsync failed with return code {code} for {item}: {stderr}")]
     Rsync {

@@ -1,8 +1,10 @@
 //! What to copy: the plans of a backup and of a restore.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::chain::Sums;
 use crate::agent::filter::Filter;
 use crate::postgres::lsn::Lsn;
 
@@ -113,6 +115,8 @@ pub struct PushPlan {
     pub compress: bool,
     /// As in [`CopyPlan::retries`].
     pub retries: Retries,
+    /// What each file was when the backup was taken, to compare with what is read now; `None` when that is not known.
+    pub sums: Option<Arc<dyn Sums>>,
 }
 
 /// One directory to restore.
@@ -122,6 +126,11 @@ pub struct PushItem {
     pub label: String,
     /// A directory of the backup, on this host.
     pub source: PathBuf,
+    /// The same directory in the older backups of its chain, the newest of them first. Empty for a backup that is whole;
+    /// else the source's `INCREMENTAL.` files stand for the files that they and these make together.
+    pub older: Vec<PathBuf>,
+    /// What precedes the paths of this item in [`PushPlan::sums`]: `data/`, or the oid of the tablespace and a slash.
+    pub prefix: String,
     /// Absolute path on the destination host; created with mode 700 when missing.
     pub destination: PathBuf,
     /// What not to copy. At the destination, excluded files go in a delta restore, protected ones stay.

@@ -32,6 +32,8 @@ pub struct CopyReport {
     pub skipped: Vec<PathBuf>,
     /// Pages whose checksum is wrong, after a second look.
     pub corrupt: Vec<CorruptBlock>,
+    /// Files of a backup that are not what they were when it was taken, by their destinations (restore only).
+    pub damaged: Vec<PathBuf>,
     /// Entries for `backup_manifest` (when asked for), in the order of their paths.
     pub manifest: Vec<ManifestEntry>,
     /// How the files were moved.

@@ -63,7 +63,7 @@ impl Render for RestoreReport {
             calendar::python_str(&self.start),
             duration::human(self.elapsed_seconds)
         ));
-        if self.complete {
+        if self.complete && self.damaged_files.is_empty() {
             page.line("Your PostgreSQL server has been successfully prepared for recovery!");
         }
     }
@@ -85,6 +85,9 @@ impl Render for RestoreReport {
         document.insert("warnings_count".to_owned(), json!(warnings.len()));
         document.insert("warnings".to_owned(), Value::Array(warnings));
         document.insert("missing_files".to_owned(), json!(self.missing_files));
+        if !self.damaged_files.is_empty() {
+            document.insert("damaged_files".to_owned(), json!(self.damaged_files));
+        }
         document.insert(
             "recovery_start_time".to_owned(),
             json!(calendar::python_str(&self.start)),
@@ -179,6 +182,7 @@ mod tests {
             complete: true,
             wal_files: 0,
             copied_bytes: 0,
+            damaged_files: Vec::new(),
         }
     }
 

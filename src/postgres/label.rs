@@ -28,6 +28,17 @@ pub struct BackupLabel {
     pub incremental_from_timeline: Option<Timeline>,
 }
 
+/// The text of the label of an incremental backup without the lines that make it one: the label of the cluster that the
+/// backup becomes when it is restored.
+#[must_use]
+pub fn as_full(text: &[u8]) -> Vec<u8> {
+    text.split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !line.starts_with(b"INCREMENTAL FROM "))
+        .flatten()
+        .copied()
+        .collect()
+}
+
 /// Text that is not a `backup_label`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a backup label: {0}")]

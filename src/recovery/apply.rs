@@ -1,6 +1,6 @@
 //! Doing what the plan says, and nothing else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::bandwidth::Bandwidth;
 use crate::base::report::{Reporter, Total};
@@ -16,10 +16,12 @@ use super::wal_delivery::Deliverer;
 use super::wal_selection::Delivery;
 
 /// What was done, in numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Done {
     /// Bytes of the base backup.
     pub bytes: u64,
+    /// Files that are not what they were when the backup was taken.
+    pub damaged: Vec<PathBuf>,
     /// WAL files.
     pub wal_files: u64,
 }
@@ -53,13 +55,13 @@ impl Applier<'_> {
     /// # Errors
     /// The first thing that could not be done. What was written stays, for a later delta restore.
     pub fn apply(&self) -> Result<Done, RestoreError> {
-        let bytes = self.restore_data()?;
-        let wal_files = self.restore_wal()?;
+        let mut done = self.restore_data()?;
+        done.wal_files = self.restore_wal()?;
         self.configure()?;
-        Ok(Done { bytes, wal_files })
+        Ok(done)
     }
 
-    fn restore_data(&self) -> Result<u64, RestoreError> {
+    fn restore_data(&self) -> Result<Done, RestoreError> {
         let plan = self.plan;
         self.reporter.info("Copying the base backup.");
         for relocation in &plan.tablespaces {
@@ -84,6 +86,10 @@ impl Applier<'_> {
         }
         let prepared = copy::prepare_push(&plan.push, self.destination.remote(), self.reporter)?;
         self.announce_deletions(&prepared.deletions);
+        if let Some(label) = &plan.label {
+            // Before the control file: with that and without a label, a server would start from the wrong point.
+            self.write_label(label)?;
+        }
         let report = prepared.apply(self.reporter)?;
         for relocation in &plan.tablespaces {
             self.destination
@@ -94,7 +100,28 @@ impl Applier<'_> {
             &plan.data.join("backup_manifest"),
             &plan.data.join(format!("backup_manifest.{}", self.source.id)),
         )?;
-        Ok(report.total_bytes)
+        for path in &report.damaged {
+            self.reporter.error(&format!(
+                "\"{}\" is not what it was when backup {} was taken: the backup is damaged",
+                path.display(),
+                self.source.id
+            ));
+        }
+        Ok(Done {
+            bytes: report.total_bytes,
+            damaged: report.damaged,
+            wal_files: 0,
+        })
+    }
+
+    fn write_label(&self, label: &[u8]) -> Result<(), RestoreError> {
+        let file = Written {
+            path: "backup_label".into(),
+            content: label.to_vec(),
+            mode: Some(0o600),
+            modified: None,
+        };
+        self.destination.write(&self.plan.data, &file)
     }
 
     /// A delta restore removes what is not in the backup: at least it says so.

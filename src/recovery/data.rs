@@ -23,10 +23,13 @@ const LEFT_OUT: [&str; 7] = [
 
 /// The directory of a tablespace.
 #[must_use]
-pub fn tablespace_item(relocation: &Relocation) -> PushItem {
+pub fn tablespace_item(source: &BackupSource, relocation: &Relocation) -> PushItem {
+    let oid = relocation.tablespace.oid.to_string();
     PushItem {
         label: relocation.tablespace.name.clone(),
         source: relocation.tablespace.directory.clone(),
+        older: source.older.iter().map(|member| member.base.join(&oid)).collect(),
+        prefix: format!("{oid}/"),
         destination: relocation.location.clone(),
         filter: Filter::default(),
     }
@@ -42,11 +45,22 @@ pub fn pgdata_item(source: &BackupSource, destination: &Path, tablespaces: &[Rel
         let inner = relocation.location.strip_prefix(destination).ok()?;
         Some(format!("/{}", inner.display()))
     });
+    let mut filter = Filter::default().exclude(LEFT_OUT).protect(links).protect(inside);
+    if source.is_incremental() {
+        // The label is written by itself; the manifest is that of the changed blocks, not of what they become.
+        filter = filter.exclude(["/backup_manifest"]).protect(["/backup_label"]);
+    }
     PushItem {
         label: "pgdata".to_owned(),
         source: source.data_directory.clone(),
+        older: source
+            .older
+            .iter()
+            .map(|member| member.data_directory.clone())
+            .collect(),
+        prefix: "data/".to_owned(),
         destination: destination.to_path_buf(),
-        filter: Filter::default().exclude(LEFT_OUT).protect(links).protect(inside),
+        filter,
     }
 }
 

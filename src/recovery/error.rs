@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::base::error::PathError;
 use crate::base::interrupt::Interrupted;
 use crate::base::lock::LockError;
+use crate::catalog::chains::BrokenChain;
 use crate::catalog::{CatalogError, ResolveError};
 use crate::codec::CodecError;
 use crate::config::NotLocal;
@@ -60,6 +61,20 @@ pub enum RestoreError {
         backup: String,
         /// What it is.
         kind: &'static str,
+    },
+    /// The backups it builds on are not all there.
+    #[error("Cannot restore backup {backup}: {source}")]
+    Chain {
+        /// The backup.
+        backup: String,
+        /// What is wrong with them.
+        source: BrokenChain,
+    },
+    /// Somebody changed the chain meanwhile.
+    #[error("The chain of backup {backup} was changed while the restore began: try again")]
+    Changed {
+        /// The backup.
+        backup: String,
     },
     /// `backup.info` lacks something.
     #[error("The metadata of backup {backup} lack \"{field}\": it cannot be restored")]

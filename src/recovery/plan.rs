@@ -51,6 +51,8 @@ pub struct RestorePlan {
     pub notes: Vec<String>,
     /// Whether the WAL that the backup needs is all there, or will be fetched.
     pub complete: bool,
+    /// The label of the restored cluster, when it is not the file of the backup.
+    pub label: Option<Vec<u8>>,
 }
 
 /// The WAL that is delivered.
@@ -188,6 +190,7 @@ impl Circumstances<'_> {
             edits,
             notes,
             complete,
+            label: self.source().own_label()?,
         })
     }
 
@@ -389,7 +392,8 @@ impl Circumstances<'_> {
     }
 
     fn push(&self) -> PushPlan {
-        let mut items: Vec<PushItem> = self.tablespaces.iter().map(data::tablespace_item).collect();
+        let tablespace = |relocation| data::tablespace_item(self.source(), relocation);
+        let mut items: Vec<PushItem> = self.tablespaces.iter().map(tablespace).collect();
         items.push(data::pgdata_item(self.source(), self.data, self.tablespaces));
         PushPlan {
             items,
@@ -398,6 +402,7 @@ impl Circumstances<'_> {
             bandwidth_kib: self.bandwidth(),
             compress: self.request.compress,
             retries: data::retries(self.config, self.options),
+            sums: None,
         }
     }
 }
@@ -420,7 +425,8 @@ pub fn safe_horizon(source: &BackupSource, previous: Option<&[u8]>) -> Option<Ti
 /// A directory is missing.
 pub fn check_directories(source: &BackupSource) -> Result<(), RestoreError> {
     let directories = source.tablespaces.iter().map(|tablespace| &tablespace.directory);
-    for directory in directories.chain([&source.data_directory]) {
+    let older = source.older.iter().map(|member| &member.data_directory);
+    for directory in directories.chain([&source.data_directory]).chain(older) {
         if !fs::metadata(directory).is_ok_and(|metadata| metadata.is_dir()) {
             return Err(RestoreError::NoData {
                 backup: source.id.clone(),

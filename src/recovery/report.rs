@@ -35,4 +35,6 @@ pub struct RestoreReport {
     pub wal_files: u64,
     /// Bytes of the base backup.
     pub copied_bytes: u64,
+    /// Restored files that are not what they were when the backup was taken: the backup is damaged.
+    pub damaged_files: Vec<PathBuf>,
 }

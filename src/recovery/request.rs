@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 
 use crate::base::report::Reporter;
+use crate::catalog::chains;
 use crate::catalog::{BackupId, BackupInfo, BackupStatus, BackupType, Backups, Catalog, KeepTarget};
 use crate::config::{ServerConfig, StagingLocation};
 
 use super::error::RestoreError;
 use super::options::RestoreOptions;
 use super::selection::{self, Candidate};
-use super::source::{BackupSource, SourceTablespace};
+use super::source::{BackupSource, Member, SourceTablespace};
 use super::{tablespaces, target};
 
 /// A restore that may be tried.
@@ -54,7 +55,7 @@ pub fn examine(
             server: config.name.clone(),
         });
     }
-    let source = source_of(catalog, &info)?;
+    let source = source_of(catalog, &backups, &info)?;
     let rules = tablespaces::parse_rules(&options.tablespaces, &source)?;
     if destination.contains(':') {
         return Err(RestoreError::Argument(
@@ -150,12 +151,10 @@ fn check_staging(options: &RestoreOptions) -> Result<(), RestoreError> {
     Ok(())
 }
 
-/// Only plain, whole backups can be restored yet.
+/// Only backups in plain files can be restored yet.
 fn check_kind(info: &BackupInfo, options: &RestoreOptions) -> Result<(), RestoreError> {
     let kind = if info.backup_type() == BackupType::Snapshot || info.snapshots_info.is_some() {
         Some("snapshot")
-    } else if info.is_incremental() {
-        Some("incremental")
     } else if info.encryption.is_some() {
         Some("encrypted")
     } else if info.compression.is_some() {
@@ -187,7 +186,7 @@ fn check_kind(info: &BackupInfo, options: &RestoreOptions) -> Result<(), Restore
 }
 
 /// The fields that a restore needs, all of them.
-fn source_of(catalog: &Catalog, info: &BackupInfo) -> Result<BackupSource, RestoreError> {
+fn source_of(catalog: &Catalog, backups: &Backups, info: &BackupInfo) -> Result<BackupSource, RestoreError> {
     let lacks = |field| RestoreError::Incomplete {
         backup: info.id.as_str().to_owned(),
         field,
@@ -216,8 +215,26 @@ fn source_of(catalog: &Catalog, info: &BackupInfo) -> Result<BackupSource, Resto
             })
             .collect(),
         data_directory: catalog.data_dir(&info.id),
+        older: older(catalog, backups, &info.id)?,
         info: info.to_text().into_bytes(),
         waiting_for_wals: info.status == BackupStatus::WaitingForWals,
         standalone: catalog.keep_target(&info.id)? == Some(KeepTarget::Standalone),
     })
+}
+
+/// What the backup builds on.
+///
+/// # Errors
+/// A member of the chain is missing, or cannot be read.
+pub fn older(catalog: &Catalog, backups: &Backups, id: &BackupId) -> Result<Vec<Member>, RestoreError> {
+    let members = chains::members(backups, id).map_err(|source| RestoreError::Chain {
+        backup: id.as_str().to_owned(),
+        source,
+    })?;
+    let member = |info: &&BackupInfo| Member {
+        id: info.id.clone(),
+        data_directory: catalog.data_dir(&info.id),
+        base: catalog.layout().base_dir(&info.id),
+    };
+    Ok(members.iter().skip(1).map(member).collect())
 }

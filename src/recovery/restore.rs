@@ -49,8 +49,8 @@ pub fn restore(
 ) -> Result<RestoreReport, RestoreError> {
     let catalog = Catalog::of(context.config)?;
     let request = request::examine(context.config, &catalog, backup, destination, options, reporter)?;
-    // As long as this is held, neither tool deletes the backup (gotcha B5).
-    let _reading = hold(&catalog, &request.info.id)?;
+    // As long as these are held, neither tool deletes the backup (gotcha B5) or what it builds on.
+    let _reading = hold_all(&catalog, &request)?;
     plan::check_directories(&request.source)?;
     archive_waiting_wal(context, reporter);
     let place = match &options.remote_ssh_command {
@@ -76,6 +76,22 @@ pub fn restore(
     let report = run.perform(destination)?;
     hooks.after(HookEvent::Recovery, &subject, None);
     Ok(report)
+}
+
+/// Locks the backup and its chain, which is looked at again: somebody may have merged it in the meantime.
+fn hold_all(catalog: &Catalog, request: &Request) -> Result<Vec<LockFile>, RestoreError> {
+    let older = &request.source.older;
+    let held = std::iter::once(&request.info.id)
+        .chain(older.iter().map(|member| &member.id))
+        .map(|id| hold(catalog, id))
+        .collect::<Result<Vec<_>, _>>()?;
+    let now = request::older(catalog, &catalog.backups()?, &request.info.id)?;
+    if now != *older {
+        return Err(RestoreError::Changed {
+            backup: request.info.id.as_str().to_owned(),
+        });
+    }
+    Ok(held)
 }
 
 fn hold(catalog: &Catalog, id: &BackupId) -> Result<LockFile, RestoreError> {
@@ -174,6 +190,7 @@ impl Run<'_> {
             complete: plan.complete,
             wal_files: done.wal_files,
             copied_bytes: done.bytes,
+            damaged_files: done.damaged,
         })
     }
 

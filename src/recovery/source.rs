@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use crate::base::calendar::Timestamp;
+use crate::base::error::{PathContext, PathError};
+use crate::catalog::BackupId;
+use crate::postgres::label;
 use crate::postgres::lsn::Lsn;
 use crate::postgres::wal_name::{SegmentName, Timeline};
 
@@ -35,12 +38,25 @@ pub struct BackupSource {
     pub tablespaces: Vec<SourceTablespace>,
     /// The directory of the backup's PGDATA.
     pub data_directory: PathBuf,
+    /// The backups that it builds on, and their directories, the newest first. Empty unless it is incremental.
+    pub older: Vec<Member>,
     /// The text of its `backup.info`.
     pub info: Vec<u8>,
     /// Whether Barman has not yet seen all the WAL it needs.
     pub waiting_for_wals: bool,
     /// Whether it is kept as standalone: WAL after its end may be gone on purpose.
     pub standalone: bool,
+}
+
+/// A backup that an incremental one builds on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: BackupId,
+    /// The directory of its PGDATA.
+    pub data_directory: PathBuf,
+    /// The directory that holds those of its tablespaces, by oid.
+    pub base: PathBuf,
 }
 
 /// A tablespace of a backup.
@@ -57,6 +73,26 @@ pub struct SourceTablespace {
 }
 
 impl BackupSource {
+    /// Whether it builds on other backups.
+    #[must_use]
+    pub fn is_incremental(&self) -> bool {
+        !self.older.is_empty()
+    }
+
+    /// The text of the label that the restored cluster starts with, where it has to differ from the file of the backup:
+    /// PostgreSQL does not start with the label of an incremental backup.
+    ///
+    /// # Errors
+    /// The backup has no label, or it cannot be read.
+    pub fn own_label(&self) -> Result<Option<Vec<u8>>, PathError> {
+        if !self.is_incremental() {
+            return Ok(None);
+        }
+        let path = self.data_directory.join("backup_label");
+        let text = std::fs::read(&path).at("read", &path)?;
+        Ok(Some(label::as_full(&text)))
+    }
+
     /// The directory of the WAL within a data directory of this version.
     #[must_use]
     pub fn wal_directory_name(&self) -> &'static str {
@@ -95,6 +131,7 @@ pub(super) mod tests {
                 directory: PathBuf::from("/b/16384"),
             }],
             data_directory: PathBuf::from("/b/data"),
+            older: Vec::new(),
             info: Vec::new(),
             waiting_for_wals: false,
             standalone: false,

@@ -788,6 +788,8 @@ fn push_plan(source: &Path, destination: &Path, delta: bool) -> PushPlan {
         items: vec![PushItem {
             label: "pgdata".to_owned(),
             source: source.to_path_buf(),
+            older: Vec::new(),
+            prefix: "data/".to_owned(),
             destination: destination.to_path_buf(),
             filter: Filter::default()
                 .exclude(["/pg_wal/*"])
@@ -798,6 +800,7 @@ fn push_plan(source: &Path, destination: &Path, delta: bool) -> PushPlan {
         bandwidth_kib: None,
         compress: true,
         retries: Retries::default(),
+        sums: None,
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
+mod chains;
 mod conformance;
 mod crash;
 mod differential;
@@ -42,6 +43,7 @@ fn main() {
     trials.extend(scenario::trials(&barkeep));
     trials.extend(engine::trials(&barkeep));
     trials.extend(interop::trials(&barkeep));
+    trials.extend(chains::trials(&barkeep));
     trials.extend(crash::trials(&barkeep));
     trials.extend(scale::trials(&barkeep));
     trials.extend(unusual_backups::trials(&barkeep));

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use crate::support::cluster::{Cluster, Version};
+use crate::support::cluster::Version;
 use crate::support::lab::{Lab, LabOptions, Moment, Shipping, digest, mark};
 use crate::support::process::eventually;
+use crate::support::proof::{open, prove};
 use crate::support::tool::Tool;
 
 pub fn trials(tool: &Tool) -> Vec<Trial> {
@@ -31,40 +32,6 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
         trials.push(with("local_rsync", local_rsync));
     }
     trials
-}
-
-/// Starts a restored cluster and waits for the end of recovery.
-#[track_caller]
-fn open(cluster: &mut Cluster) {
-    cluster.launch();
-    eventually(Duration::from_secs(90), "the end of recovery", || {
-        assert!(
-            cluster.is_running(),
-            "PostgreSQL ended in recovery:\n{}",
-            cluster.log_tail()
-        );
-        cluster.sql("SELECT pg_is_in_recovery()") == "f"
-    });
-}
-
-/// The restored cluster holds exactly the moment, and is sound.
-#[track_caller]
-fn prove(cluster: &mut Cluster, moment: &Moment) {
-    open(cluster);
-    assert_eq!(
-        digest(cluster),
-        moment.digest,
-        "the tables at {}:\n{}",
-        moment.name,
-        cluster.log_tail()
-    );
-    let marks = cluster.sql(&format!(
-        "SELECT count(*) FROM marks WHERE name = '{}'",
-        moment.name
-    ));
-    assert_eq!(marks, "1", "the mark {}", moment.name);
-    cluster.amcheck();
-    cluster.verify_checksums();
 }
 
 /// A full and a linked backup under load; from the second, every kind of target.

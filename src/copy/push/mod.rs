@@ -3,6 +3,7 @@
 //! Both trees are listed. Without a delta every file is sent; with one, the destination hashes the pages of what it has, and
 //! only pages that differ are sent. Nothing at the destination is ever a hard link to the backup.
 
+mod reading;
 mod worker;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -10,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::plan::PushPlan;
+use super::plan::{PushItem, PushPlan};
 use super::queue::Queue;
 use super::report::{CopyReport, ItemReport};
-use super::{CopyError, PreparedPush, rsync};
+use super::{CopyError, PreparedPush, chain, rsync};
 use crate::agent::connection::{ConnectError, Connection};
 use crate::agent::filter::{Filter, Rule};
 use crate::agent::message::{Attributes, Entry, EntryKind, Request, Response};
@@ -43,7 +44,10 @@ pub(super) struct Work {
 pub(super) struct Task {
     item: usize,
     source: PathBuf,
+    /// The source is an incremental file: what it stands for is sent.
+    blocks: bool,
     target: PathBuf,
+    /// Bytes of what is sent.
     size: u64,
     attributes: Attributes,
     state: State,
@@ -82,6 +86,10 @@ pub(super) fn prepare<'a>(
     let mut control = match Connection::open(destination, false, &Stop::default()) {
         Ok(connection) => Some(connection),
         Err(ConnectError::CannotRun { reason, .. }) => {
+            if plan.items.iter().any(|item| !item.older.is_empty()) {
+                let host = destination.describe();
+                return Err(CopyError::NeedsAgent { host, reason });
+            }
             reporter.warning(&format!(
                 "The agent cannot run on the destination ({reason}): copying with rsync"
             ));
@@ -98,8 +106,10 @@ pub(super) fn prepare<'a>(
             None => HashMap::new(),
         };
         let mut wanted = HashSet::new();
-        tree::walk::<CopyError>(&item.source, &item.filter, true, &mut |entry| {
+        tree::walk::<CopyError>(&item.source, &item.filter, true, &mut |found| {
             crate::base::interrupt::check()?;
+            let source = below(&item.source, &found.path);
+            let (entry, blocks) = restored(item, &source, found)?;
             let existing = there.get(&entry.path);
             let target = below(&item.destination, &entry.path);
             // What is of another kind goes first.
@@ -119,14 +129,13 @@ pub(super) fn prepare<'a>(
                         }) => State::Existing { size: *size },
                         _ => State::Fresh,
                     };
-                    let source = below(&item.source, &entry.path);
-                    let (size, attributes) = (entry.size, entry.attributes);
                     prepared.work.files.push(Task {
                         item: index,
                         source,
+                        blocks,
                         target,
-                        size,
-                        attributes,
+                        size: entry.size,
+                        attributes: entry.attributes,
                         state,
                     });
                 }
@@ -142,6 +151,17 @@ pub(super) fn prepare<'a>(
         prepared.deletions = rsync::deletions(plan, destination)?;
     }
     Ok(prepared)
+}
+
+/// What becomes of an entry of the backup; and whether it has to be put together from a chain.
+fn restored(item: &PushItem, source: &Path, mut entry: Entry) -> Result<(Entry, bool), CopyError> {
+    let chained = entry.kind == EntryKind::File && !item.older.is_empty();
+    let Some(path) = chained.then(|| chain::rebuilt_path(&entry.path)).flatten() else {
+        return Ok((entry, false));
+    };
+    entry.path = path.into();
+    entry.size = chain::rebuilt_size(source)?;
+    Ok((entry, true))
 }
 
 /// Everything at a destination but what is protected; nothing when it does not exist.
@@ -213,6 +233,7 @@ struct Tally {
     items: Vec<ItemReport>,
     kept_files: u64,
     wire_bytes: u64,
+    damaged: Vec<PathBuf>,
 }
 
 /// See [`PreparedPush::apply`].
@@ -266,14 +287,22 @@ pub(super) fn apply(prepared: PreparedPush, reporter: &dyn Reporter) -> Result<C
         }),
         progress: reporter.progress("Copying", Total { bytes, files }),
     };
-    push.queue.extend(std::mem::take(&mut work.files));
+    // No server starts without its control file: a restore that is cut short must not look complete.
+    let (last, first) = std::mem::take(&mut work.files)
+        .into_iter()
+        .partition::<Vec<_>, _>(|task| task.target.ends_with("global/pg_control"));
+    push.queue.extend(first);
     std::thread::scope(|scope| {
         let push = &push;
         let workers: Vec<_> = (0..plan.jobs.max(1))
             .map(|_| scope.spawn(move || worker::work(push)))
             .collect();
+        let mut drained = push.queue.drain();
+        if drained.is_ok() {
+            push.queue.extend(last);
+        }
         push.queue.close();
-        let drained = push.queue.drain();
+        drained = drained.and_then(|()| push.queue.drain());
         if drained.is_err() {
             push.queue.stop.raise();
         }
@@ -317,12 +346,21 @@ pub(super) fn apply(prepared: PreparedPush, reporter: &dyn Reporter) -> Result<C
         wire_bytes: tally.wire_bytes,
         files,
         reused_files: tally.kept_files,
+        damaged: tally.damaged,
         noise: control.noise().to_vec(),
         ..CopyReport::default()
     })
 }
 
 impl Push<'_> {
+    /// What was read for a file is not what it was when the backup was taken. It is restored all the same, and told.
+    fn damaged(&self, task: &Task) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tally.damaged.contains(&task.target) {
+            tally.damaged.push(task.target.clone());
+        }
+    }
+
     /// A file is at the destination; `written` unless it was right already.
     fn complete(&self, task: &Task, started: Instant, written: bool) {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::reading::Reading;
 use super::{Push, SYNC_AT_ONCE, State, Task};
 use crate::agent::connection::{
     AgentError, Answer, Answers, ConnectError, Connection, Requests, next_answer,
@@ -13,7 +14,7 @@ use crate::agent::connection::{
 use crate::agent::delta;
 use crate::agent::message::{CHUNK, HASH_SIZE, Request, Response};
 use crate::agent::serve::bytes_of;
-use crate::agent::source::{SourceFile, WINDOW};
+use crate::agent::source::WINDOW;
 use crate::base::error::PathError;
 use crate::base::interrupt;
 use crate::copy::CopyError;
@@ -338,7 +339,11 @@ impl Sending<'_> {
         loop {
             let count = source.read(&mut buffer)?;
             if count == 0 {
-                return Ok(known.next().is_none());
+                let same = known.next().is_none();
+                if same && source.finish().damaged {
+                    self.push.damaged(task);
+                }
+                return Ok(same);
             }
             self.stop
                 .check()
@@ -394,12 +399,15 @@ impl Sending<'_> {
         if skipped > 0 {
             self.message(&Request::Seek { bytes: skipped })?;
         }
-        let read = source.finish().size;
+        let read = source.finish();
         self.message(&Request::PutEnd {
-            size: read,
+            size: read.size,
             attributes: task.attributes,
         })?;
-        if read != task.size {
+        if read.damaged {
+            self.push.damaged(task);
+        }
+        if read.size != task.size {
             // A backup does not change: it is being deleted, or damaged.
             let changed = std::io::Error::other("it changed during the restore");
             return Err(PathError::new("read", &task.source, changed).into());
@@ -428,8 +436,8 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn open(&self, task: &Task) -> Result<SourceFile, End> {
-        Ok(SourceFile::open(&task.source, None)?)
+    fn open(&self, task: &Task) -> Result<Reading, End> {
+        Ok(Reading::open(self.push.plan, task)?)
     }
 
     fn message(&mut self, request: &Request) -> Result<(), End> {

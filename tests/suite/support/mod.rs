@@ -10,6 +10,7 @@ pub mod diff;
 pub mod lab;
 pub mod manager;
 pub mod process;
+pub mod proof;
 pub mod scratch;
 pub mod sshd;
 pub mod tool;
