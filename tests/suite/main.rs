@@ -27,7 +27,10 @@ use support::scratch::Scratch;
 use support::tool::Tool;
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Most trials wait: for a connection, an archiver, another program.
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    arguments.test_threads.get_or_insert(2 * cores);
     support::cleanup::install();
     if !arguments.list && !nix::unistd::Uid::effective().is_root() {
         eprintln!(

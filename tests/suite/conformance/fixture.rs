@@ -24,7 +24,7 @@ pub struct Fixtures {
 impl Fixtures {
     pub fn new(barkeep: Tool) -> Fixtures {
         Fixtures {
-            scratch: Scratch::new("conf"),
+            scratch: Scratch::in_memory("conf"),
             barman: Tool::barman(),
             barkeep,
             synthetic: OnceLock::new(),

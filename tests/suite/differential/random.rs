@@ -87,7 +87,7 @@ impl Home {
 
     /// Builds `count` servers.
     pub fn generate(random: &mut Random, count: u32) -> Home {
-        let scratch = Scratch::new("random");
+        let scratch = Scratch::in_memory("random");
         let home = scratch.join("home");
         let servers: Vec<Server> = (0..count).map(|number| server(random, &home, number)).collect();
         let mut config = format!(

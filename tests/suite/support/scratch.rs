@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::cleanup;
 use super::process::Account;
 
+/// Free bytes that make memory worth its use.
+const ENOUGH: u64 = 2 << 30;
+
 /// A directory of one test, removed with everything in it when this value goes away.
 ///
 /// Set `BARKEEP_TEST_KEEP=1` to keep it for a look.
@@ -19,9 +22,21 @@ pub struct Scratch {
 impl Scratch {
     /// Creates a directory with mode 755. The path is short: a unix socket's path has 107 bytes.
     pub fn new(label: &str) -> Scratch {
+        Scratch::below(Path::new("/tmp"), label)
+    }
+
+    /// A directory in memory where there is room, for trials that copy whole catalogs and prove nothing about disks.
+    pub fn in_memory(label: &str) -> Scratch {
+        let memory = Path::new("/dev/shm");
+        let roomy = nix::sys::statvfs::statvfs(memory)
+            .is_ok_and(|room| room.blocks_available().saturating_mul(room.fragment_size()) >= ENOUGH);
+        Scratch::below(if roomy { memory } else { Path::new("/tmp") }, label)
+    }
+
+    fn below(parent: &Path, label: &str) -> Scratch {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let serial = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = PathBuf::from(format!("/tmp/bk-{}-{serial}-{label}", std::process::id()));
+        let path = parent.join(format!("bk-{}-{serial}-{label}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         cleanup::watch_directory(&path);
