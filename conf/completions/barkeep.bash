@@ -214,7 +214,7 @@ _barkeep() {
             return 0
             ;;
         barkeep__subcmd__backup)
-            opts="-j -w -h --immediate-checkpoint --no-immediate-checkpoint --incremental --reuse-backup --retry-times --retry-sleep --no-retry --jobs --jobs-start-batch-period --jobs-start-batch-size --bwlimit --wait --wait-timeout --keepalive-interval --name --manifest --no-manifest --check-timeout --cloud-staging-directory --cloud-staging-max-size --help"
+            opts="-j -w -h --immediate-checkpoint --no-immediate-checkpoint --incremental --full --resume --reuse-backup --retry-times --retry-sleep --no-retry --jobs --jobs-start-batch-period --jobs-start-batch-size --bwlimit --wait --wait-timeout --keepalive-interval --name --manifest --no-manifest --check-timeout --cloud-staging-directory --cloud-staging-max-size --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

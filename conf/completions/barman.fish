@@ -96,7 +96,7 @@ complete -c barman -n "__fish_barman_using_subcommand terminate-process" -s h -l
 complete -c barman -n "__fish_barman_using_subcommand cron" -l keep-descriptors -d 'Let the processes that are started write to the standard output and error of this one'
 complete -c barman -n "__fish_barman_using_subcommand cron" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand lock-directory-cleanup" -s h -l help -d 'Print help'
-complete -c barman -n "__fish_barman_using_subcommand backup" -l incremental -d 'Copy only what changed since this backup: an id, latest or latest-full' -r
+complete -c barman -n "__fish_barman_using_subcommand backup" -l incremental -d 'Copy only what changed since this backup: an id, a name, latest, latest-full, or auto, which takes the newest backup that will do, and a full backup where there is none or full_backup_interval is over' -r
 complete -c barman -n "__fish_barman_using_subcommand backup" -l reuse-backup -d 'What to do with files that have not changed since the previous backup; link, if nothing is said' -r -f -a "copy\t''
 link\t''
 off\t''"
@@ -114,6 +114,8 @@ complete -c barman -n "__fish_barman_using_subcommand backup" -l cloud-staging-d
 complete -c barman -n "__fish_barman_using_subcommand backup" -l cloud-staging-max-size -d 'How much the staging directory may hold, as 30Gi' -r
 complete -c barman -n "__fish_barman_using_subcommand backup" -l immediate-checkpoint -d 'Begin with a fast checkpoint'
 complete -c barman -n "__fish_barman_using_subcommand backup" -l no-immediate-checkpoint -d 'Wait for a spread checkpoint to begin with'
+complete -c barman -n "__fish_barman_using_subcommand backup" -l full -d 'Take a full backup even if full_backup_interval asks for an incremental one'
+complete -c barman -n "__fish_barman_using_subcommand backup" -l resume -d 'Take over what the last attempt that failed has copied, where it is still right'
 complete -c barman -n "__fish_barman_using_subcommand backup" -l no-retry -d 'Do not try a failed copy again'
 complete -c barman -n "__fish_barman_using_subcommand backup" -s w -l wait -d 'Wait until the WAL files that the backup needs are archived'
 complete -c barman -n "__fish_barman_using_subcommand backup" -l manifest -d 'Write a backup manifest'

@@ -11,6 +11,10 @@ pub struct BackupOptions {
     pub immediate_checkpoint: Option<bool>,
     /// `--incremental`: the parent, as given.
     pub incremental: Option<String>,
+    /// `--full`: no incremental backup, whatever the configuration says.
+    pub full: bool,
+    /// `--resume`
+    pub resume: bool,
     /// `--reuse-backup`
     pub reuse_backup: Option<ReuseBackup>,
     /// `--retry-times`; `--no-retry` is 0.
@@ -71,6 +75,7 @@ impl BackupOptions {
             &mut merged.cloud_staging_max_size,
             self.cloud_staging_max_size.map(ByteSize),
         );
+        merged.resume_failed_backups |= self.resume;
         if self.reuse_backup.is_some() {
             merged.reuse_backup = self.reuse_backup;
         }

@@ -21,9 +21,16 @@ pub(super) struct Backup {
     /// Wait for a spread checkpoint to begin with
     #[arg(long, overrides_with = "immediate_checkpoint")]
     no_immediate_checkpoint: bool,
-    /// Copy only what changed since this backup: an id, latest or latest-full
-    #[arg(long, value_name = "BACKUP_ID")]
+    /// Copy only what changed since this backup: an id, a name, latest, latest-full, or auto, which takes the newest
+    /// backup that will do, and a full backup where there is none or full_backup_interval is over
+    #[arg(long, value_name = "BACKUP_ID", conflicts_with = "full")]
     incremental: Option<String>,
+    /// Take a full backup even if full_backup_interval asks for an incremental one
+    #[arg(long)]
+    full: bool,
+    /// Take over what the last attempt that failed has copied, where it is still right
+    #[arg(long)]
+    resume: bool,
     /// What to do with files that have not changed since the previous backup; link, if nothing is said
     #[arg(long, value_name = "REUSE", num_args = 0..=1, default_missing_value = "link", value_parser = ["copy", "link", "off"], hide_possible_values = true)]
     reuse_backup: Option<String>,
@@ -83,6 +90,8 @@ impl Backup {
         BackupOptions {
             immediate_checkpoint: either(self.immediate_checkpoint, self.no_immediate_checkpoint),
             incremental: self.incremental.clone(),
+            full: self.full,
+            resume: self.resume,
             reuse_backup: value::chosen(self.reuse_backup.as_deref(), ReuseBackup::ALL, |choice| {
                 choice.keyword()
             }),

@@ -53,8 +53,8 @@ pub fn barman_5() -> String {
 
 const INTRODUCTION: [&str; 2] = [
     "The configuration says where backups and WAL files are kept, which PostgreSQL servers they come from, and by \
-     which rules they are made and removed. It is the configuration of Barman 3.19, unchanged: both programs read the \
-     same files.",
+     which rules they are made and removed. It is the configuration of Barman 3.19, and both programs read the same \
+     files. Barman warns about the few options that it does not know, and ignores them.",
     "The section [barman] concerns the program and holds what servers inherit. Every other section is a server, \
      named after the section, or a model. The name \"all\" is reserved.",
 ];
@@ -146,6 +146,9 @@ impl Page {
         }
         if let Some(release) = option.deprecated {
             facts.push(format!("Deprecated since Barman {release}."));
+        }
+        if option.own.is_some() {
+            facts.push("Not an option of Barman.".to_owned());
         }
         self.raw(".br");
         self.raw(&escape(&facts.join(" ")));

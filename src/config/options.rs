@@ -177,6 +177,10 @@ options! {
     [S] errors_directory: PathBuf = "%(backup_directory)s/errors";
     /// Whether a passive node calls its primary node with the same `--config` path.
     [GSM] forward_config_path: bool = "false";
+    /// The age of the newest full backup at which `backup` takes another full one: `7 days`. Younger than that, `backup`
+    /// takes an incremental one, as with `--incremental auto`. Without it backups are full unless `--incremental` says
+    /// otherwise. A full backup comes up to an hour early rather than a whole run of cron late.
+    [GSM] full_backup_interval: Option<TimeDelta>, own "0.1";
     /// The Google Cloud project of the instance and its disks.
     [GSM] gcp_project: Option<String>;
     /// The Google Cloud zone of the instance and its disks.
@@ -260,6 +264,8 @@ options! {
     [GSM] recovery_options: RecoveryOptions = "";
     /// Where a restore decompresses on the destination host.
     [GSM] recovery_staging_path: Option<AbsolutePath>, deprecated "3.15";
+    /// Whether a backup takes over what an earlier attempt that failed has already copied, as with `backup --resume`.
+    [GSM] resume_failed_backups: bool = "off", own "0.1";
     /// Which backups are kept: `REDUNDANCY n` or `RECOVERY WINDOW OF n DAYS|WEEKS|MONTHS`.
     [GSM] retention_policy: Option<String>;
     /// How the retention policy is enforced. There is one way: `auto`, by cron.

@@ -100,11 +100,13 @@ impl ServerConfig {
         }
     }
 
-    /// Every option with its value, in alphabetical order, and `name` among them.
+    /// Every option with its value, in alphabetical order, and `name` among them. Options that Barman does not have are
+    /// there when they are set: nobody who does not use them sees a difference.
     #[must_use]
     pub fn all_shown(&self) -> Vec<(&'static str, Shown)> {
         let mut all: Vec<_> = SERVER_OPTIONS
             .iter()
+            .filter(|spec| spec.own.is_none() || self.sources.contains_key(spec.name))
             .map(|spec| (spec.name, self.shown(spec.name)))
             .collect();
         all.push(("name", Shown::Text(self.name.clone())));

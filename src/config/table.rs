@@ -52,6 +52,8 @@ pub struct OptionSpec {
     pub kind: &'static str,
     /// The release of Barman that declared it obsolete.
     pub deprecated: Option<&'static str>,
+    /// The release of barkeep that brought it, for an option that Barman does not have.
+    pub own: Option<&'static str>,
     /// What it does.
     pub help: &'static [&'static str],
 }
@@ -140,7 +142,7 @@ impl<T: OptionType> OptionType for Option<T> {
     }
 }
 
-/// Turns rows `/// help` `[SCOPE] name: type = "default", deprecated "3.15";` into a struct with one public field per
+/// Turns rows `/// help` `[SCOPE] name: type = "default", deprecated "3.15", own "0.1";` into a struct with one public field per
 /// row and a constant list of [`OptionSpec`].
 macro_rules! options {
     (
@@ -150,7 +152,8 @@ macro_rules! options {
         }
         $(
             $(#[doc = $help:literal])+
-            [$scope:ident] $name:ident: $type:ty $(= $default:literal)? $(, deprecated $deprecated:literal)? ;
+            [$scope:ident] $name:ident: $type:ty $(= $default:literal)? $(, deprecated $deprecated:literal)?
+            $(, own $own:literal)? ;
         )+
     ) => {
         $(#[$struct_attribute])*
@@ -169,6 +172,7 @@ macro_rules! options {
                 empty: <$type as $crate::config::table::OptionType>::EMPTY,
                 kind: <$type as $crate::config::table::OptionType>::KIND,
                 deprecated: $crate::config::table::optional!($($deprecated)?),
+                own: $crate::config::table::optional!($($own)?),
                 help: &[$($help),+],
             }, )+
         ];

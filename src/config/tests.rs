@@ -195,6 +195,19 @@ fn unknown_options_are_named_with_their_place() {
 }
 
 #[test]
+fn options_of_our_own_are_shown_where_they_are_set() {
+    let shown = |server: &ServerConfig| -> Vec<&str> {
+        let all = server.all_shown().into_iter().map(|(name, _)| name);
+        all.filter(|name| ["full_backup_interval", "resume_failed_backups"].contains(name))
+            .collect()
+    };
+    assert_eq!(shown(&server("")), [""; 0]);
+    let server = server("full_backup_interval = 7 DAYS\n");
+    assert_eq!(shown(&server), ["full_backup_interval"]);
+    assert_eq!(server.full_backup_interval, chrono::TimeDelta::try_days(7));
+}
+
+#[test]
 fn mistakes_disable_a_server_and_hide_passwords() {
     let server = server("backup_method = local-rsync\nconninfo = host=h password=geheim =");
     assert!(server.disabled);
