@@ -108,6 +108,7 @@ impl ModelConfig {
         let mut values: Map<String, Value> = SERVER_OPTIONS
             .iter()
             .filter(|spec| spec.scope.model)
+            .filter(|spec| spec.own.is_none() || self.overrides.contains_key(spec.name))
             .map(|spec| {
                 let shown = if self.overrides.contains_key(spec.name) {
                     held.shown(spec.name)

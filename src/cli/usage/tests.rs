@@ -94,7 +94,7 @@ fn mistakes_are_described_in_argparses_words() {
         ),
         (
             "backup --re main",
-            "barman backup: error: ambiguous option: --re could match --reuse-backup, --retry-times, --retry-sleep",
+            "barman backup: error: ambiguous option: --re could match --resume, --reuse-backup, --retry-times, --retry-sleep",
         ),
         (
             "restore --target-t 1 a b c",
