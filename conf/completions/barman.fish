@@ -74,8 +74,8 @@ complete -c barman -n "__fish_barman_needs_command" -f -a "put-wal" -d 'Take WAL
 complete -c barman -n "__fish_barman_needs_command" -f -a "archive-wal" -d 'Archive the WAL files that have arrived from a server'
 complete -c barman -n "__fish_barman_needs_command" -f -a "receive-wal" -d 'Receive WAL by streaming replication (not in this version)'
 complete -c barman -n "__fish_barman_needs_command" -f -a "check-backup" -d 'Check that the WAL files a backup needs are archived, and set its status accordingly'
-complete -c barman -n "__fish_barman_needs_command" -f -a "verify-backup" -d 'Check the files of a backup against its manifest, with pg_verifybackup'
-complete -c barman -n "__fish_barman_needs_command" -f -a "verify" -d 'Check the files of a backup against its manifest, with pg_verifybackup'
+complete -c barman -n "__fish_barman_needs_command" -f -a "verify-backup" -d 'Check the files of a backup against its manifest, and its pages against their checksums'
+complete -c barman -n "__fish_barman_needs_command" -f -a "verify" -d 'Check the files of a backup against its manifest, and its pages against their checksums'
 complete -c barman -n "__fish_barman_needs_command" -f -a "export-backup" -d 'Write a backup to a tar file (not in this version)'
 complete -c barman -n "__fish_barman_needs_command" -f -a "import-backup" -d 'Add a backup from a tar file that export-backup wrote (not in this version)'
 complete -c barman -n "__fish_barman_needs_command" -f -a "generate-manifest" -d 'Write the manifest of a backup that has none'
@@ -268,7 +268,9 @@ complete -c barman -n "__fish_barman_using_subcommand receive-wal" -l if-not-exi
 complete -c barman -n "__fish_barman_using_subcommand receive-wal" -l drop-slot -d 'Drop the replication slot'
 complete -c barman -n "__fish_barman_using_subcommand receive-wal" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand check-backup" -s h -l help -d 'Print help'
+complete -c barman -n "__fish_barman_using_subcommand verify-backup" -s j -l jobs -d 'Read this many files at the same time; parallel_jobs of the configuration, if nothing is said' -r
 complete -c barman -n "__fish_barman_using_subcommand verify-backup" -s h -l help -d 'Print help'
+complete -c barman -n "__fish_barman_using_subcommand verify" -s j -l jobs -d 'Read this many files at the same time; parallel_jobs of the configuration, if nothing is said' -r
 complete -c barman -n "__fish_barman_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand export-backup" -l compression -d 'Compress the tar file' -r -f -a "gzip\t''
 bzip2\t''

@@ -1,21 +1,31 @@
-//! Checking the files of a backup against its manifest, as `pg_verifybackup` does, with several threads.
+//! Checking the files of a backup, with several threads: against its manifest, as `pg_verifybackup` does; the checksum of
+//! every page, as `pg_checksums` does; and for an incremental backup the files that it becomes with its chain.
 //!
 //! Also checked are tablespaces that a backup keeps beside its data directory, which the stock program does not find.
 //! WAL is not looked at: it is in the archive (`pg_verifybackup -n`).
+
+mod extra;
+mod rebuilt;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use walkdir::WalkDir;
-
-use crate::base::error::{PathContext, PathError, strerror};
+use crate::agent::message::Corrupt;
+use crate::base::error::{PathError, strerror};
 use crate::base::lock::LockError;
+use crate::copy::chain::{ChainError, Sums};
+use crate::copy::verify::{self, Wanted};
+use crate::postgres::control_file::ControlFile;
+use crate::postgres::lsn::Lsn;
 use crate::postgres::manifest::{self, Checksum, ManifestError, ManifestFile};
+use crate::postgres::page::PAGE_SIZE;
 
-use super::manifest_write::{MANIFEST, digest, in_parallel};
+use super::chains::{self, BrokenChain};
+use super::manifest_write::{MANIFEST, in_parallel};
 use super::{BackupId, BackupInfo, Catalog, CatalogError};
 
 /// What need not be in a manifest: `pg_verifybackup` ignores the same.
@@ -42,6 +52,14 @@ pub enum VerifyError {
         id: BackupId,
         /// `tar files` or `encrypted files`.
         shape: &'static str,
+    },
+    /// The backups that it builds on are not all there.
+    #[error("backup {id} cannot be put together: {source}")]
+    BrokenChain {
+        /// The backup.
+        id: BackupId,
+        /// What is wrong with them.
+        source: BrokenChain,
     },
     /// There is no manifest. The words are those of `pg_verifybackup`.
     #[error("could not open file \"{}\": {reason}", path.display())]
@@ -95,6 +113,44 @@ pub enum Mismatch {
         /// Why.
         reason: String,
     },
+    /// A page of it has another checksum than it says. The words are those of `pg_checksums`.
+    #[error(
+        "checksum verification failed in file \"{path}\", block {block}: calculated checksum {computed:X} but block \
+         contains {stored:X}"
+    )]
+    Page {
+        /// The file.
+        path: String,
+        /// The block's number within the file.
+        block: u32,
+        /// The checksum of its content.
+        computed: u16,
+        /// The checksum in its header.
+        stored: u16,
+    },
+    /// What it becomes with its chain is not what it was when the backup was taken.
+    #[error("checksum mismatch for file \"{0}\" when it is put together from its chain")]
+    Rebuilt(String),
+    /// It cannot be put together from its chain.
+    #[error("could not put file \"{path}\" together: {reason}")]
+    Chain {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Mismatch {
+    /// The program of PostgreSQL that would have said so.
+    #[must_use]
+    pub fn program(&self) -> &'static str {
+        match self {
+            Mismatch::Page { .. } => "pg_checksums",
+            Mismatch::Chain { .. } | Mismatch::Rebuilt(_) => "pg_combinebackup",
+            _ => "pg_verifybackup",
+        }
+    }
 }
 
 /// What a verification found.
@@ -104,12 +160,13 @@ pub struct Verification {
     pub files: u64,
     /// Bytes that were read.
     pub bytes: u64,
-    /// What is wrong, in the order of the manifest, then of the directory. Empty when the backup is good.
+    /// What is wrong, in the order of the manifest, then of the directory, then of the chain. Empty when the backup is good.
     pub mismatches: Vec<Mismatch>,
 }
 
 impl Catalog {
-    /// Compares the files of a backup with its manifest, using up to `workers` threads.
+    /// Verifies a backup, using up to `workers` threads: its files by its manifest, its pages by their checksums (where the
+    /// cluster has them), and what it becomes with its chain.
     ///
     /// # Errors
     /// There is no manifest, or it cannot be used, or the backup is of a shape that cannot be verified.
@@ -126,11 +183,45 @@ impl Catalog {
         if has_tar(&data)? {
             return Err(shape("tar files"));
         }
+        let backups = self.backups()?;
+        let members = chains::members(&backups, &info.id).map_err(|source| VerifyError::BrokenChain {
+            id: info.id.clone(),
+            source,
+        })?;
+        let older = members.get(1..).unwrap_or_default();
+        let _readers = older
+            .iter()
+            .map(|member| self.locks().backup_reader(&member.id))
+            .collect::<Result<Vec<_>, _>>()?;
         let tree = Tree {
+            pages: info.begin_xlog.filter(|_| has_page_checksums(&data)),
             data,
             base: self.layout().base_dir(&info.id),
+            older: older
+                .iter()
+                .map(|member| Member {
+                    data: self.data_dir(&member.id),
+                    base: self.layout().base_dir(&member.id),
+                })
+                .collect(),
+            sums: None,
         };
         tree.verify(workers)
+    }
+}
+
+/// Whether the pages of the cluster in this directory have checksums.
+fn has_page_checksums(data: &Path) -> bool {
+    let path = data.join("global/pg_control");
+    let control = fs::read(&path)
+        .map_err(|error| error.to_string())
+        .and_then(|content| ControlFile::parse(&content).map_err(|error| error.to_string()));
+    match control {
+        Ok(control) => control.data_checksums && control.block_size as usize == PAGE_SIZE,
+        Err(error) => {
+            log::warn!("\"{}\": {error}: page checksums are not verified", path.display());
+            false
+        }
     }
 }
 
@@ -141,8 +232,31 @@ fn has_tar(data: &Path) -> Result<bool, PathError> {
         .any(|name| name == "base.tar" || name.starts_with("base.tar.")))
 }
 
+/// Pages with wrong checksums, as mismatches.
+fn bad_pages(path: &str, corrupt: &[Corrupt]) -> Vec<Mismatch> {
+    let page = |bad: &Corrupt| Mismatch::Page {
+        path: path.to_owned(),
+        block: bad.block,
+        computed: bad.computed,
+        stored: bad.stored,
+    };
+    corrupt.iter().map(page).collect()
+}
+
 /// The directories of a backup.
 struct Tree {
+    data: PathBuf,
+    base: PathBuf,
+    /// Where the backup started, when its pages have checksums.
+    pages: Option<Lsn>,
+    /// The backups that it builds on, the newest first.
+    older: Vec<Member>,
+    /// What its files were when it was taken.
+    sums: Option<Arc<dyn Sums>>,
+}
+
+/// The directories of a backup that this one builds on.
+struct Member {
     data: PathBuf,
     base: PathBuf,
 }
@@ -169,6 +283,9 @@ impl Tree {
         })?;
         self.compare_all(&batch, workers, &mut verification);
         self.find_extra(&known, &mut verification)?;
+        if !self.older.is_empty() {
+            self.verify_rebuilt(workers, &mut verification)?;
+        }
         Ok(verification)
     }
 
@@ -178,16 +295,18 @@ impl Tree {
             .zip(in_parallel(files, workers, |file| self.compare(file)))
         {
             match result {
-                Ok(()) => {
-                    verification.files += 1;
+                Ok(mismatches) => {
+                    verification.files += u64::from(mismatches.is_empty());
                     verification.bytes += file.size;
+                    verification.mismatches.extend(mismatches);
                 }
                 Err(mismatch) => verification.mismatches.push(mismatch),
             }
         }
     }
 
-    fn compare(&self, file: &ManifestFile) -> Result<(), Mismatch> {
+    /// What is wrong with the content of a file; `Err` when it was not even read.
+    fn compare(&self, file: &ManifestFile) -> Result<Vec<Mismatch>, Mismatch> {
         let name = String::from_utf8_lossy(&file.path).into_owned();
         let Some(path) = self.place_of(&file.path) else {
             return Err(Mismatch::Missing(name));
@@ -211,15 +330,28 @@ impl Tree {
                 expected: file.size,
             });
         }
-        if file.algorithm == Checksum::None {
-            return Ok(());
+        let wanted = Wanted {
+            checksum: Some(file.algorithm).filter(|algorithm| *algorithm != Checksum::None),
+            sum: false,
+            pages: self.pages,
+        };
+        if wanted.checksum.is_none() && wanted.pages.is_none() {
+            return Ok(Vec::new());
         }
-        match digest(&path, file.algorithm) {
-            Ok((_, checksum)) if checksum == file.checksum => Ok(()),
-            Ok(_) => Err(Mismatch::Checksum(name)),
+        match verify::file(&path, &file.path, wanted) {
+            Ok(found) => {
+                let mut mismatches = bad_pages(&name, &found.corrupt);
+                if wanted.checksum.is_some() && found.checksum != file.checksum {
+                    mismatches.insert(0, Mismatch::Checksum(name));
+                }
+                Ok(mismatches)
+            }
             Err(error) => Err(Mismatch::Unreadable {
                 path: name,
-                reason: strerror(&error.source),
+                reason: match error {
+                    ChainError::Path(error) => strerror(&error.source),
+                    other => other.to_string(),
+                },
             }),
         }
     }
@@ -241,58 +373,5 @@ impl Tree {
             }
         }
         Some(self.data.join(relative))
-    }
-
-    /// Files that nobody expects: they would be restored with the others.
-    fn find_extra(
-        &self,
-        known: &BTreeSet<Vec<u8>>,
-        verification: &mut Verification,
-    ) -> Result<(), PathError> {
-        let mut roots = vec![(self.data.clone(), PathBuf::new())];
-        for name in super::names_in(&self.base)? {
-            let beside = self.base.join(&name);
-            let linked = self.data.join("pg_tblspc").join(&name);
-            if name.bytes().all(|byte| byte.is_ascii_digit()) && beside.is_dir() {
-                let covered = known
-                    .iter()
-                    .any(|path| path.starts_with(format!("pg_tblspc/{name}/").as_bytes()));
-                // The manifests of Barman do not cover tablespaces kept beside the data.
-                if covered || linked.symlink_metadata().is_ok() {
-                    roots.push((beside, Path::new("pg_tblspc").join(&name)));
-                }
-            }
-        }
-        for (root, prefix) in roots {
-            self.find_extra_below(&root, &prefix, known, verification)?;
-        }
-        Ok(())
-    }
-
-    fn find_extra_below(
-        &self,
-        root: &Path,
-        prefix: &Path,
-        known: &BTreeSet<Vec<u8>>,
-        verification: &mut Verification,
-    ) -> Result<(), PathError> {
-        let walk = WalkDir::new(root)
-            .sort_by_file_name()
-            .into_iter()
-            .filter_entry(|entry| {
-                let top = entry.depth() == 1 && prefix.as_os_str().is_empty();
-                !(top && IGNORED.iter().any(|name| entry.file_name() == *name))
-            });
-        for entry in walk {
-            let entry = entry.map_err(std::io::Error::from).at("read directory", root)?;
-            let inside = entry.path().strip_prefix(root).unwrap_or(entry.path());
-            let name = prefix.join(inside);
-            if entry.file_type().is_file() && !known.contains(name.as_os_str().as_bytes()) {
-                verification
-                    .mismatches
-                    .push(Mismatch::Extra(name.display().to_string()));
-            }
-        }
-        Ok(())
     }
 }

@@ -6,9 +6,12 @@ use super::failure::Failure;
 use super::session::Session;
 use crate::base::report::Reporter;
 
-/// Check the files of a backup against its manifest, with pg_verifybackup
+/// Check the files of a backup against its manifest, and its pages against their checksums
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyBackup {
+    /// Read this many files at the same time; parallel_jobs of the configuration, if nothing is said
+    #[arg(long, short = 'j', value_name = "NJOBS", value_parser = super::value::positive, allow_negative_numbers = true)]
+    jobs: Option<u32>,
     #[command(flatten)]
     backup: BackupArgument,
 }
@@ -26,22 +29,29 @@ impl VerifyBackup {
             self.backup.backup_id
         ));
         output.info("Calling pg_verifybackup");
-        let problems: Vec<String> = match found.catalog.verify(&info, found.workers()) {
+        let jobs = self.jobs.and_then(|jobs| usize::try_from(jobs).ok());
+        let verified = found.catalog.verify(&info, jobs.unwrap_or(found.workers()));
+        let problems: Vec<(&str, String)> = match &verified {
             Ok(verification) if verification.mismatches.is_empty() => {
                 output.info("backup successfully verified");
                 return Ok(());
             }
-            Ok(verification) => verification.mismatches.iter().map(ToString::to_string).collect(),
-            Err(error) => vec![error.to_string()],
+            Ok(verification) => {
+                let mismatches = verification.mismatches.iter();
+                mismatches
+                    .map(|mismatch| (mismatch.program(), mismatch.to_string()))
+                    .collect()
+            }
+            Err(error) => vec![("pg_verifybackup", error.to_string())],
         };
         output.error(&format!(
             "verify backup failure on directory '{}'",
             found.catalog.data_dir(&found.id).display()
         ));
-        // One text, as the stock program writes it to its standard error.
+        // One text, as the stock programs write it to their standard error.
         let said = problems
             .iter()
-            .map(|problem| format!("pg_verifybackup: error: {problem}\n"));
+            .map(|(program, problem)| format!("{program}: error: {problem}\n"));
         output.error(&said.collect::<String>());
         Err(Failure::reported())
     }

@@ -1,279 +1,283 @@
-//! Trees of this host and their manifests: hash a tree for a new one, compare a tree with an existing one.
+//! Reading a file of a backup once, for everything that tells whether it is what it should be: the checksum of the
+//! manifest, the sum of its pages, and the checksum in each page.
 //!
-//! What is compared, what is left out, and the words are those of PostgreSQL's `pg_verifybackup`.
+//! Pages that PostgreSQL changed after the backup had started may be torn: recovery rewrites them, so they are no damage
+//! (`pg_basebackup` and `pg_checksums` judge alike).
 
-use std::collections::HashMap;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::fs::File;
+use std::io::BufReader;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{CopyError, local};
-use crate::agent::filter::Filter;
-use crate::agent::message::{EntryKind, Time};
-use crate::agent::tree;
+use super::chain::{ChainError, Rebuilt};
+use crate::agent::message::{Corrupt, MAX_CORRUPT};
 use crate::base::error::{PathContext, PathError};
-use crate::base::interrupt;
-use crate::postgres::manifest::{Checksum, ManifestError, ManifestFile};
+use crate::postgres::incremental::{self, Header};
+use crate::postgres::lsn::Lsn;
+use crate::postgres::manifest::{Checksum, Computation};
+use crate::postgres::page::{self, FileKind, PAGE_SIZE, SEGMENT_PAGES};
+use crate::postgres::page_sum::{PageSum, PageSummer};
 
-/// Files and directories that `pg_verifybackup` does not look at.
-const IGNORED: [&str; 5] = [
-    "backup_manifest",
-    "pg_wal",
-    "postgresql.auto.conf",
-    "recovery.signal",
-    "standby.signal",
-];
+/// Bytes read at a time: whole pages.
+const WINDOW: usize = 512 << 10;
 
-/// Something that is not as the manifest says. The texts are those of `pg_verifybackup`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// A file of the manifest is missing.
-    #[error("\"{0}\" is present in the manifest but not on disk")]
-    Missing(String),
-    /// A file is not in the manifest.
-    #[error("\"{0}\" is present on disk but not in the manifest")]
-    Extra(String),
-    /// A file has another size.
-    #[error("\"{path}\" has size {actual} on disk but size {expected} in the manifest")]
-    Size {
-        /// The file.
-        path: String,
-        /// Bytes on disk.
-        actual: u64,
-        /// Bytes in the manifest.
-        expected: u64,
-    },
-    /// A file has another content.
-    #[error("checksum mismatch for file \"{0}\"")]
-    Content(String),
-    /// A file cannot be read.
-    #[error("could not open file \"{path}\": {reason}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        reason: String,
-    },
+/// What is to be found out about a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// The checksum of its bytes.
+    pub checksum: Option<Checksum>,
+    /// The sum of its pages.
+    pub sum: bool,
+    /// Whether the checksums in its pages are right: where the backup started. `None` when the cluster has none.
+    pub pages: Option<Lsn>,
 }
 
-/// A manifest or a tree could not be looked at at all.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// The manifest is missing or damaged.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// The tree cannot be listed, or the work was interrupted.
-    #[error(transparent)]
-    Copy(#[from] CopyError),
+/// A file that was read.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Bytes.
+    pub size: u64,
+    /// As wanted; else empty.
+    pub checksum: Vec<u8>,
+    /// As wanted; else that of an empty file.
+    pub sum: PageSum,
+    /// Pages with wrong checksums, at most [`MAX_CORRUPT`].
+    pub corrupt: Vec<Corrupt>,
 }
 
-/// Compares `directory` with the manifest at `manifest`, `jobs` files at a time. Problems come in the order of their paths.
+/// Reads the file at `path`, as it is. `relative` is its path within the data directory or the tablespace: it tells whether
+/// the file has pages.
 ///
 /// # Errors
-/// The manifest cannot be used, the directory cannot be listed, or the work was interrupted.
-pub fn verify(directory: &Path, manifest: &Path, jobs: usize) -> Result<Vec<Problem>, VerifyError> {
-    let mut expected = HashMap::new();
-    crate::postgres::manifest::read(manifest, &mut |file| {
-        expected.insert(file.path.clone().into_boxed_slice(), file);
-    })?;
-    let mut problems = Vec::new();
-    let mut present = Vec::new();
-    for (path, size) in files(directory)? {
-        if is_ignored(&path) {
-            expected.remove(&*path);
-            continue;
-        }
-        let name = || String::from_utf8_lossy(&path).into_owned();
-        match expected.remove(&*path) {
-            None => problems.push(Problem::Extra(name())),
-            Some(file) if file.size != size => {
-                problems.push(Problem::Size {
-                    path: name(),
-                    actual: size,
-                    expected: file.size,
+/// It cannot be read, or is an incremental file with a damaged header.
+pub fn file(path: &Path, relative: &[u8], wanted: Wanted) -> Result<Found, ChainError> {
+    let file = File::open(path).at("open", path)?;
+    let size = file.metadata().at("look at", path)?.len();
+    let pages = wanted.pages.and_then(|start| {
+        Some(match incremental::stands_for(relative) {
+            Some(name) => (start, first_block(&name)?, true),
+            None => (start, first_block(relative)?, false),
+        })
+    });
+    let mut numbers = None;
+    if let Some((start, first, blocks)) = pages {
+        numbers = Some(match blocks {
+            true => Numbers::listed(path, &file, size, start, first)?,
+            false => Numbers {
+                start,
+                first,
+                header: None,
+            },
+        });
+    }
+    let read = |buffer: &mut [u8], offset: u64| read_full(&file, path, buffer, offset);
+    Ok(read_all(read, wanted, numbers.as_ref())?)
+}
+
+/// Reads the file that the chain of `members` (the newest first) makes of `relative`. `None` when the newest has no such file.
+///
+/// # Errors
+/// A file of a member is missing, damaged, or cannot be read.
+pub fn rebuilt(members: &[PathBuf], relative: &[u8], wanted: Wanted) -> Result<Option<Found>, ChainError> {
+    let Some(rebuilt) = Rebuilt::open(members, relative)? else {
+        return Ok(None);
+    };
+    let numbers = wanted
+        .pages
+        .zip(first_block(relative))
+        .map(|(start, first)| Numbers {
+            start,
+            first,
+            header: None,
+        });
+    let read = |buffer: &mut [u8], offset| rebuilt.read_at(buffer, offset);
+    Ok(Some(read_all(read, wanted, numbers.as_ref())?))
+}
+
+/// Which number each page of a file has in its relation.
+struct Numbers {
+    start: Lsn,
+    /// The number of the first page of the segment file.
+    first: u32,
+    /// An incremental file lists its blocks.
+    header: Option<Header>,
+}
+
+impl Numbers {
+    fn listed(path: &Path, file: &File, size: u64, start: Lsn, first: u32) -> Result<Numbers, ChainError> {
+        let header = Header::read(&mut BufReader::new(file), size).map_err(|source| ChainError::Damaged {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Ok(Numbers {
+            start,
+            first,
+            header: Some(header),
+        })
+    }
+
+    /// The number within the segment file of the page at `offset`; `None` for what is no page.
+    fn block(&self, offset: u64) -> Option<u32> {
+        let Some(header) = &self.header else {
+            return u32::try_from(offset / PAGE_SIZE as u64).ok();
+        };
+        let index = offset.checked_sub(header.length())? / PAGE_SIZE as u64;
+        header.blocks.get(usize::try_from(index).ok()?).copied()
+    }
+
+    fn check(&self, content: &[u8], offset: u64, corrupt: &mut Vec<Corrupt>) {
+        for (page, place) in content.chunks_exact(PAGE_SIZE).zip((offset..).step_by(PAGE_SIZE)) {
+            let Some(block) = self.block(place) else { continue };
+            if let Err(bad) = page::verify(page, self.first.wrapping_add(block), self.start)
+                && corrupt.len() < MAX_CORRUPT
+            {
+                corrupt.push(Corrupt {
+                    block,
+                    computed: bad.computed,
+                    stored: bad.stored,
                 });
             }
-            Some(file) => present.push(file),
-        }
-    }
-    let missing = expected.keys().filter(|path| !is_ignored(path));
-    problems.extend(missing.map(|path| Problem::Missing(String::from_utf8_lossy(path).into_owned())));
-    let found = in_parallel(&present, jobs, |file| {
-        if file.algorithm == Checksum::None {
-            return Ok(None);
-        }
-        let path = below(directory, &file.path);
-        let name = String::from_utf8_lossy(&file.path).into_owned();
-        match hash(&path, file.algorithm)? {
-            Ok(sum) if sum == file.checksum => Ok(None),
-            Ok(_) => Ok(Some(Problem::Content(name))),
-            Err(error) => Ok(Some(Problem::Unreadable {
-                path: name,
-                reason: error.to_string(),
-            })),
-        }
-    })?;
-    problems.extend(found.into_iter().flatten());
-    problems.sort_by(|one, other| one.path().cmp(other.path()));
-    Ok(problems)
-}
-
-/// Computes the manifest entries of every file below `directory`, `jobs` files at a time, in the order of the walk. A
-/// `backup_manifest` at the top is left out.
-///
-/// # Errors
-/// A file cannot be read, or the work was interrupted.
-pub fn checksums(directory: &Path, algorithm: Checksum, jobs: usize) -> Result<Vec<ManifestFile>, CopyError> {
-    let mut files = files(directory)?;
-    files.retain(|(path, _)| **path != *b"backup_manifest");
-    in_parallel(&files, jobs, |(path, _)| {
-        let full = below(directory, path);
-        let modified = Time::modified(&fs::metadata(&full).at("look at", &full)?).seconds;
-        let sum = local::hash(&full, Some(algorithm), &|| {
-            interrupt::check().map_err(std::io::Error::other)
-        });
-        interrupt::check()?;
-        let sum = sum?;
-        Ok(ManifestFile {
-            path: path.to_vec(),
-            size: sum.size,
-            modified,
-            algorithm,
-            checksum: sum.checksum,
-        })
-    })
-}
-
-impl Problem {
-    /// The file it is about.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        match self {
-            Problem::Missing(path) | Problem::Extra(path) | Problem::Content(path) => path,
-            Problem::Size { path, .. } | Problem::Unreadable { path, .. } => path,
         }
     }
 }
 
-/// Paths and sizes of the regular files; tablespaces are followed through their links.
-#[allow(clippy::type_complexity)] // a path and a size
-fn files(directory: &Path) -> Result<Vec<(Box<[u8]>, u64)>, CopyError> {
-    let mut files = Vec::new();
-    tree::walk::<CopyError>(directory, &Filter::default(), true, &mut |entry| {
-        interrupt::check()?;
-        if entry.kind == EntryKind::File {
-            files.push((entry.path, entry.size));
+fn read_all(
+    read: impl Fn(&mut [u8], u64) -> Result<usize, PathError>,
+    wanted: Wanted,
+    numbers: Option<&Numbers>,
+) -> Result<Found, PathError> {
+    let mut computation = wanted.checksum.map_or(Computation::None, Checksum::start);
+    let mut summer = PageSummer::default();
+    let mut found = Found::default();
+    let mut buffer = vec![0; WINDOW];
+    loop {
+        let count = read(&mut buffer, found.size)?;
+        let content = buffer.get(..count).unwrap_or_default();
+        if content.is_empty() {
+            break;
         }
-        Ok(())
-    })?;
-    Ok(files)
-}
-
-fn is_ignored(path: &[u8]) -> bool {
-    IGNORED.iter().any(|ignored| {
-        path.strip_prefix(ignored.as_bytes())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-    })
-}
-
-/// The inner result is about this file, the outer one about the whole work.
-fn hash(path: &Path, algorithm: Checksum) -> Result<Result<Vec<u8>, PathError>, CopyError> {
-    let sum = local::hash(path, Some(algorithm), &|| {
-        interrupt::check().map_err(std::io::Error::other)
-    });
-    interrupt::check()?;
-    Ok(sum.map(|sum| sum.checksum))
-}
-
-/// Applies `work` to every item with `jobs` threads; results in the order of the items. The first failure ends it.
-fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    jobs: usize,
-    work: impl Fn(&T) -> Result<R, CopyError> + Sync,
-) -> Result<Vec<R>, CopyError> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
-    let failure = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                while let Some((index, item)) = {
-                    let index = next.fetch_add(1, Ordering::SeqCst);
-                    items.get(index).map(|item| (index, item))
-                } {
-                    match work(item) {
-                        Ok(result) => results
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((index, result)),
-                        Err(error) => {
-                            failure
-                                .lock()
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .get_or_insert(error);
-                            next.store(usize::MAX / 2, Ordering::SeqCst);
-                        }
-                    }
-                }
-            });
+        computation.update(content);
+        if wanted.sum {
+            summer.update(content);
         }
-    });
-    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
+        if let Some(numbers) = numbers {
+            numbers.check(content, found.size, &mut found.corrupt);
+        }
+        found.size += count as u64;
     }
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(index, _)| *index);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
+    found.checksum = computation.finish();
+    found.sum = summer.finish();
+    Ok(found)
 }
 
-fn below(directory: &Path, path: &[u8]) -> PathBuf {
-    directory.join(std::ffi::OsStr::from_bytes(path))
+/// As much as fits into the buffer, less only at the end.
+fn read_full(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> Result<usize, PathError> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(PathError::new("read", path, error)),
+        }
+    }
+    Ok(filled)
+}
+
+/// The number within its relation of the first page of a file; `None` for a file without page checksums. A path below
+/// `pg_tblspc/{oid}/` is that of a tablespace.
+fn first_block(relative: &[u8]) -> Option<u32> {
+    let relative = relative
+        .strip_prefix(b"pg_tblspc/")
+        .and_then(|inside| inside.splitn(2, |byte| *byte == b'/').nth(1))
+        .unwrap_or(relative);
+    match page::file_kind(relative) {
+        FileKind::Relation { segment } => segment.checked_mul(SEGMENT_PAGES),
+        FileKind::Blocks | FileKind::Other => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::postgres::manifest::{Layout, ManifestWriter};
+    use std::fs;
+
+    const START: Lsn = Lsn(0x1000);
+
+    /// A page of PostgreSQL with this LSN and its right checksum.
+    fn page(block: u32, lsn: u64) -> Vec<u8> {
+        let mut page = vec![7_u8; PAGE_SIZE];
+        page[0..4].copy_from_slice(&((lsn >> 32) as u32).to_ne_bytes());
+        page[4..8].copy_from_slice(&(lsn as u32).to_ne_bytes());
+        page[8..10].copy_from_slice(&[0, 0]);
+        let sum = page::checksum(&page, block).unwrap();
+        page[8..10].copy_from_slice(&sum.to_ne_bytes());
+        page
+    }
+
+    fn wanted() -> Wanted {
+        Wanted {
+            checksum: Some(Checksum::Crc32c),
+            sum: true,
+            pages: Some(START),
+        }
+    }
 
     #[test]
-    fn every_kind_of_problem_is_found() {
-        let root = std::env::temp_dir().join(format!(".barkeep-verify-{}", std::process::id()));
-        fs::create_dir_all(root.join("base/1")).unwrap();
-        fs::create_dir_all(root.join("pg_wal")).unwrap();
-        for name in ["PG_VERSION", "base/1/1", "base/1/2", "base/1/3", "base/1/4"] {
-            fs::write(root.join(name), format!("content of {name}")).unwrap();
+    fn damaged_pages_are_told_by_their_numbers() {
+        let root = std::env::temp_dir().join(format!(".barkeep-verify-pages-{}", std::process::id()));
+        let (full, changed) = (root.join("full"), root.join("changed"));
+        for directory in [&full, &changed] {
+            fs::create_dir_all(directory.join("base/5")).unwrap();
         }
-        let manifest = root.join("backup_manifest");
-        let mut writer = ManifestWriter::new(fs::File::create(&manifest).unwrap(), Layout::Barman).unwrap();
-        for file in checksums(&root, Checksum::Crc32c, 3).unwrap() {
-            writer.file(&file).unwrap();
-        }
-        writer.finish().unwrap();
-        assert_eq!(verify(&root, &manifest, 2).unwrap(), []);
-        fs::write(root.join("base/1/1"), "CONTENT of base/1/1").unwrap();
-        fs::write(root.join("base/1/2"), "longer").unwrap();
-        fs::remove_file(root.join("base/1/3")).unwrap();
-        fs::write(root.join("base/1/new"), "").unwrap();
-        fs::write(root.join("pg_wal/ignored"), "").unwrap();
-        fs::write(root.join("standby.signal"), "").unwrap();
-        let problems = verify(&root, &manifest, 2).unwrap();
+        let segment = SEGMENT_PAGES;
+        let mut content: Vec<u8> = (0..6).flat_map(|block| page(segment + block, 0x500)).collect();
+        // Damaged; torn, but newer than the start; another block's page.
+        content[2 * PAGE_SIZE + 5000] ^= 1;
+        content[3 * PAGE_SIZE..4 * PAGE_SIZE].copy_from_slice(&page(segment, 0x1000));
+        content[4 * PAGE_SIZE..5 * PAGE_SIZE].copy_from_slice(&page(segment + 5, 0x500));
+        fs::write(full.join("base/5/16384.1"), &content).unwrap();
+        let found = file(&full.join("base/5/16384.1"), b"base/5/16384.1", wanted()).unwrap();
+        let blocks = |found: &Found| found.corrupt.iter().map(|bad| bad.block).collect::<Vec<_>>();
+        assert_eq!(blocks(&found), [2, 4]);
+        assert_eq!(found.size, content.len() as u64);
+        assert_eq!(found.checksum, crc32c::crc32c(&content).to_le_bytes());
+
+        let header = Header {
+            truncation: 6,
+            blocks: vec![2, 4, 5],
+        };
+        let mut blocks_file = header.to_bytes();
+        blocks_file.extend(page(segment + 2, 0x900));
+        blocks_file.extend(page(segment + 4, 0x900));
+        let mut bad = page(segment + 5, 0x900);
+        bad[100] ^= 1;
+        blocks_file.extend(bad);
+        let path = changed.join("base/5/INCREMENTAL.16384.1");
+        fs::write(&path, &blocks_file).unwrap();
+        let own = file(&path, b"base/5/INCREMENTAL.16384.1", wanted()).unwrap();
+        assert_eq!(blocks(&own), [5]);
+        let members = [changed.clone(), full.clone()];
+        let whole = rebuilt(&members, b"base/5/16384.1", wanted()).unwrap().unwrap();
+        assert_eq!((blocks(&whole), whole.size), (vec![5], content.len() as u64));
+        assert!(rebuilt(&members, b"base/5/1", wanted()).unwrap().is_none());
+        fs::write(&path, b"short").unwrap();
+        assert!(matches!(
+            file(&path, b"base/5/INCREMENTAL.16384.1", wanted()),
+            Err(ChainError::Damaged { .. })
+        ));
         fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn only_relations_have_pages() {
+        assert_eq!(first_block(b"base/5/16384.2"), Some(2 * SEGMENT_PAGES));
         assert_eq!(
-            problems,
-            [
-                Problem::Content("base/1/1".to_owned()),
-                Problem::Size {
-                    path: "base/1/2".to_owned(),
-                    actual: 6,
-                    expected: 19
-                },
-                Problem::Missing("base/1/3".to_owned()),
-                Problem::Extra("base/1/new".to_owned()),
-            ]
+            first_block(b"pg_tblspc/16400/PG_17_202406281/5/16384_vm"),
+            Some(0)
         );
+        assert_eq!(first_block(b"global/pg_control"), None);
+        assert_eq!(first_block(b"pg_xact/0000"), None);
     }
 }

@@ -96,6 +96,7 @@ fn churn(number: usize) -> String {
 fn native_restore(barman: &Tool, barkeep: &Tool) {
     let chain = Native::take("native", barman, 3);
     let lab = &chain.lab;
+    verified(&chain, barkeep);
     as_combined(&chain, barkeep);
     let mut everything = lab.restore(barkeep, "everything", chain.newest(), &["--jobs", "2"]);
     prove(&mut everything, &chain.last);
@@ -125,6 +126,40 @@ fn native_restore(barman: &Tool, barkeep: &Tool) {
     ];
     lab.manager.run(barkeep, &delta).success();
     prove(&mut first, &chain.last);
+}
+
+/// Every member is good; a page that is damaged in the oldest is damage of the oldest and of all that builds on it.
+fn verified(chain: &Native, barkeep: &Tool) {
+    let lab = &chain.lab;
+    let verify = |id: &str| {
+        lab.manager
+            .run(barkeep, &["verify-backup", "--jobs", "2", "main", id])
+    };
+    for id in &chain.ids {
+        verify(id).success();
+    }
+    let relation = lab.cluster.sql("SELECT pg_relation_filepath('pg_proc')");
+    let path = chain.data(&chain.ids[0]).join(&relation);
+    let good = std::fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    bad[3 * 8192 + 4000] ^= 1;
+    std::fs::write(&path, bad).unwrap();
+    let page = format!("pg_checksums: error: checksum verification failed in file \"{relation}\", block 3: ");
+    let root = verify(&chain.ids[0]).exits(1).stderr;
+    assert!(root.contains(&page), "{root}");
+    assert!(
+        root.contains(&format!(
+            "pg_verifybackup: error: checksum mismatch for file \"{relation}\""
+        )),
+        "{root}"
+    );
+    let newest = verify(chain.newest()).exits(1).stderr;
+    assert!(
+        newest.contains(&page) && !newest.contains("checksum mismatch"),
+        "{newest}"
+    );
+    std::fs::write(&path, good).unwrap();
+    verify(chain.newest()).success();
 }
 
 /// Nothing of the restored files differs from what PostgreSQL's own program makes of the chain.
