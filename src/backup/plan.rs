@@ -67,6 +67,7 @@ pub(super) fn copy_plan(
             let manifest = catalog.data_dir(&reference.id).join("backup_manifest");
             manifest.is_file().then_some(manifest)
         }),
+        resume: None,
         retries: Retries {
             times: config.basebackup_retry_times,
             sleep: Duration::from_secs(config.basebackup_retry_sleep.into()),

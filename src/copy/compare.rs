@@ -39,7 +39,7 @@ pub(super) fn decide(
         return Action::Whole;
     };
     if entry.size == reference.len() && same_time(entry.attributes.modified, Time::modified(reference)) {
-        let safe = safe_horizon.is_some_and(|horizon| entry.attributes.modified < time_of(horizon));
+        let safe = safe_horizon.is_some_and(|horizon| is_before(entry.attributes.modified, horizon));
         return if safe { Action::Reuse } else { Action::Compare };
     }
     delta_for(entry, reference.len())
@@ -67,6 +67,11 @@ pub(super) fn linkable(attributes: Attributes, reference: &Metadata) -> bool {
 fn same_time(one: Time, other: Time) -> bool {
     one.seconds == other.seconds
         && (one.nanoseconds == other.nanoseconds || one.nanoseconds == 0 || other.nanoseconds == 0)
+}
+
+/// Whether a file's time lies before a moment.
+pub(super) fn is_before(modified: Time, moment: SystemTime) -> bool {
+    modified < time_of(moment)
 }
 
 fn time_of(time: SystemTime) -> Time {

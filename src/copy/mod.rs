@@ -22,7 +22,10 @@ mod rsync;
 pub mod verify;
 
 pub use crate::agent::filter::{Filter, Rule};
-pub use plan::{Checksum, CopyItem, CopyPlan, ItemContent, PageChecks, PushItem, PushPlan, Retries, Reuse};
+pub use plan::{
+    Attempt, Checksum, CopyItem, CopyPlan, ItemContent, PageChecks, PushItem, PushPlan, Resume, Retries,
+    Reuse,
+};
 pub use report::{CopyReport, CorruptBlock, ItemReport, ManifestEntry, Method};
 
 use crate::base::report::Reporter;

@@ -32,8 +32,30 @@ pub struct CopyPlan {
     /// The manifest of the previous backup, to take over checksums of unchanged files without reading them; they are
     /// read when there is none.
     pub previous_manifest: Option<PathBuf>,
+    /// What earlier attempts at this backup have left.
+    pub resume: Option<Resume>,
     /// How often to reconnect after a lost connection.
     pub retries: Retries,
+}
+
+/// Failed attempts whose files are taken over where they are still right. They are not to be used for anything else
+/// afterwards: what they have alone is linked, whatever [`CopyPlan::reuse`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    /// The directory of this backup, in which the destinations of all items lie.
+    pub directory: PathBuf,
+    /// The attempts, the newest first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// A failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its directory, of the same layout as that of the backup.
+    pub directory: PathBuf,
+    /// As [`CopyPlan::safe_horizon`]: when it began. `None`: it may have files that never reached the disk, and everything
+    /// is compared by content.
+    pub horizon: Option<SystemTime>,
 }
 
 /// One directory or file to copy.

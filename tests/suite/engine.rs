@@ -84,6 +84,7 @@ fn plan(
         page_checks: None,
         manifest: Some(Checksum::Sha256),
         previous_manifest: None,
+        resume: None,
         retries: Retries::default(),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{Task, below, regular};
+use super::{Task, below, regular, resume};
 use crate::agent::connection::{AgentError, Connection};
 use crate::agent::message::{Attributes, Entry, EntryKind, Request, Response};
 use crate::agent::serve::bytes_of;
@@ -102,11 +102,19 @@ fn place(
                 .reference
                 .as_ref()
                 .and_then(|root| regular(&below(root, &entry.path)));
-            let action = decide(&entry, reference.as_ref(), plan.reuse, plan.safe_horizon);
+            let target = below(&item.destination, &entry.path);
+            let (attempt, action) = match resume::find(plan, &target, &entry, reference.as_ref()) {
+                Some((attempt, action)) => (Some(attempt), action),
+                None => {
+                    let action = decide(&entry, reference.as_ref(), plan.reuse, plan.safe_horizon);
+                    (None, action)
+                }
+            };
             listed.tasks.push(Task {
                 item: index,
                 entry,
                 action,
+                attempt,
             });
         }
         EntryKind::Symlink | EntryKind::Other => listed.skipped.push(below(&item.source, &entry.path)),
@@ -155,6 +163,7 @@ fn list_file(
         item: index,
         entry,
         action,
+        attempt: None,
     });
     Ok(())
 }

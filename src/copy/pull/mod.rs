@@ -3,6 +3,7 @@
 mod assemble;
 mod finish;
 mod listing;
+mod resume;
 mod sending;
 mod window;
 mod worker;
@@ -34,6 +35,8 @@ struct Task {
     /// As listed.
     entry: Entry,
     action: Action,
+    /// Index of the failed attempt whose file takes the place of the previous backup's.
+    attempt: Option<usize>,
 }
 
 /// Everything the workers share.
@@ -185,8 +188,11 @@ impl Pull<'_> {
         Ok(below(&self.item(task)?.destination, &task.entry.path))
     }
 
-    /// The file in the previous backup, when it may be used.
+    /// The file in the previous backup, when it may be used, or in a failed attempt.
     fn reference_path(&self, task: &Task) -> Result<Option<PathBuf>, CopyError> {
+        if let Some(left) = self.attempt_path(task, &self.target_path(task)?) {
+            return Ok(Some(left));
+        }
         let reference = self.item(task)?.reference.as_deref();
         Ok(reference
             .filter(|_| self.plan.reuse != Reuse::Off)

@@ -109,9 +109,11 @@ impl Sending<'_> {
             return Ok(Begun::Differently(Action::Whole));
         };
         let target = self.pull.target_path(task)?;
+        // Of the files of an attempt nothing is recorded.
         let known = target
             .strip_prefix(self.pull.pgdata.as_deref().unwrap_or(&target))
             .ok()
+            .filter(|_| task.attempt.is_none())
             .and_then(|path| {
                 self.pull
                     .previous
@@ -375,7 +377,14 @@ impl Pull<'_> {
         let target = self
             .target_path(task)
             .map_err(|_| PathError::new("place", reference, io::ErrorKind::InvalidInput.into()))?;
-        if self.plan.reuse == Reuse::Link && linkable(attributes, old) && local::link(reference, &target)? {
+        if task.attempt.is_some() {
+            if let Some(shared) = self.move_over(old, reference, &target, attributes)? {
+                return Ok(shared);
+            }
+        } else if self.plan.reuse == Reuse::Link
+            && linkable(attributes, old)
+            && local::link(reference, &target)?
+        {
             return Ok(true);
         }
         let file = local::copy(reference, &target, attributes)?;
