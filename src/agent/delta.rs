@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::message::{HASH_SIZE, ROLLING_WINDOW};
 use crate::postgres::page::PAGE_SIZE;
+use crate::postgres::page_sum::PageSum;
 
 /// Block of rolling signatures: half a kilobyte of signature per window.
 const BLOCK: u32 = 2048;
@@ -21,6 +22,18 @@ pub fn page_hashes(content: &[u8], hashes: &mut Vec<u8>) {
     for page in content.chunks(PAGE_SIZE) {
         hashes.extend_from_slice(&xxh3_128(page).to_le_bytes());
     }
+}
+
+/// Appends the hashes of the pages of `content`, of which the first has the number `first` in its file, as
+/// [`PageSum::of_page`]. Returns their sum.
+pub fn page_sums(first: u64, content: &[u8], hashes: &mut Vec<u8>) -> PageSum {
+    let mut sum = PageSum::default();
+    for (page, number) in content.chunks(PAGE_SIZE).zip(first..) {
+        let hash = PageSum::of_page(number, page);
+        hashes.extend_from_slice(&hash.0.to_le_bytes());
+        sum = sum.plus(hash);
+    }
+    sum
 }
 
 /// Whether `page` has the hash that is at the front of `hashes`.

@@ -1,18 +1,20 @@
 //! What the two sides say to each other.
 //!
 //! Requests are answered in their order, and many may be under way. Every answer ends with exactly one *final* response:
-//! anything but [`Response::Entries`], [`Response::Same`], [`Response::Zeros`], [`Response::Delta`] and data frames.
+//! anything but [`Response::Entries`], [`Response::Same`], [`Response::Zeros`], [`Response::Delta`], [`Response::Changed`],
+//! [`Response::InWhole`] and data frames.
 //! Paths are bytes, as the file system has them; absolute in requests, relative in [`Entry`].
 
 use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
+use crate::postgres::page_sum::PageSum;
 
 /// The version of this protocol: both sides must have the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// What precedes the first frame of the agent, after whatever a login shell printed: this, the version, a newline.
 pub const BANNER: &[u8] = b"\nBARKEEP-AGENT ";
-/// Bytes of a page hash (xxh3, 128 bits, little-endian).
+/// Bytes of a page hash (128 bits, little-endian).
 pub const HASH_SIZE: usize = 16;
 /// Bytes of file content that one frame carries at most.
 pub const CHUNK: usize = 256 << 10;
@@ -39,7 +41,9 @@ pub enum Request {
         follow: bool,
     },
     /// Reads a file: spans in the order of the file, then [`Response::Fetched`]. For [`FetchMode::Pages`] and
-    /// [`FetchMode::Rolling`] data frames about the old file follow this request, ended by [`Request::BaseEnd`].
+    /// [`FetchMode::Rolling`] data frames about the old file follow this request, ended by [`Request::BaseEnd`]. For
+    /// [`FetchMode::Blocks`] the answer begins with [`Response::Changed`] or [`Response::InWhole`]; frames about the old
+    /// file follow the request when it has no position.
     Fetch {
         /// The file.
         path: Vec<u8>,
@@ -156,10 +160,24 @@ pub enum FetchMode {
     Whole,
     /// Nothing of it, only its hash.
     HashOnly,
-    /// The pages that differ from the hashes that follow.
+    /// The pages that differ from the hashes that follow ([`PageSum::of_page`]).
     Pages,
+    /// The changed blocks of a relation file, named first.
+    Blocks(Since),
     /// Rolling deltas against the signatures that follow, one data frame for each [`ROLLING_WINDOW`].
     Rolling,
+}
+
+/// What changed blocks are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// Pages with an LSN from here on have changed, and those that were never initialised; `None`: those that differ from
+    /// the hashes that follow ([`PageSum::of_page`]).
+    pub lsn: Option<u64>,
+    /// Blocks of the old file: all after them are new.
+    pub blocks: u32,
+    /// After so many blocks, pages of zeros need not be named (at least `blocks`).
+    pub longest: u32,
 }
 
 /// Which page checksums to verify.
@@ -223,6 +241,16 @@ pub enum Response {
         /// How many.
         bytes: u64,
     },
+    /// The file has so many blocks, and these of them changed: their numbers follow (32 bits each, little-endian, in data
+    /// frames of whole numbers), then their content in the same order, as data frames and [`Response::Zeros`].
+    Changed {
+        /// Blocks of the file.
+        blocks: u32,
+        /// How many changed.
+        count: u32,
+    },
+    /// Not worth it, or no file of whole blocks: all of it follows, as data frames and [`Response::Zeros`].
+    InWhole,
     /// The file has been read.
     Fetched(Fetched),
     /// The file has been written.
@@ -249,8 +277,8 @@ pub enum Response {
 pub struct Fetched {
     /// Bytes read.
     pub size: u64,
-    /// xxh3-128 of them.
-    pub hash: u128,
+    /// The sum of what was sent.
+    pub sum: PageSum,
     /// As they were when the file was opened.
     pub attributes: Attributes,
     /// Pages with wrong checksums (at most [`MAX_CORRUPT`]).

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::delta;
 use super::message::{CHUNK, Checks, FetchMode, HASH_SIZE, ROLLING_WINDOW, Response};
 use super::serve::{Part, Session, Stopped};
 use super::source::{SourceFile, WINDOW};
+use super::{blocks, delta};
 use crate::postgres::page::PAGE_SIZE;
+use crate::postgres::page_sum::PageSum;
 use crate::transport::frame::FrameError;
 
 /// Answers [`super::message::Request::Fetch`].
@@ -19,9 +20,16 @@ pub(super) fn fetch(
     let mut base = Base {
         hashes: Vec::new(),
         taken: 0,
-        ended: matches!(mode, FetchMode::Whole | FetchMode::HashOnly),
+        ended: match mode {
+            FetchMode::Whole | FetchMode::HashOnly => true,
+            FetchMode::Pages | FetchMode::Rolling => false,
+            FetchMode::Blocks(since) => since.lsn.is_some(),
+        },
     };
-    let fetched = send(session, path, mode, checks, &mut base);
+    let fetched = match mode {
+        FetchMode::Blocks(since) => blocks::send(session, path, since, checks, &mut base),
+        _ => send(session, path, mode, checks, &mut base),
+    };
     // Whatever happened, the description of the old file is still to be taken off the stream.
     if !matches!(fetched, Err(Stopped::Broken(_))) {
         while !base.ended {
@@ -50,11 +58,11 @@ fn send(
         }
         match mode {
             FetchMode::HashOnly => {}
-            FetchMode::Whole => spans.new_content(session, content)?,
+            FetchMode::Whole | FetchMode::Blocks(_) => spans.new_content(session, content)?,
             FetchMode::Pages => {
                 let wanted = content.len().div_ceil(PAGE_SIZE) * HASH_SIZE;
                 let hashes = base.take(session, wanted)?;
-                spans.pages(session, content, &hashes)?;
+                spans.pages(session, content, source.pages(), &hashes)?;
             }
             FetchMode::Rolling => match base
                 .take_frame(session)?
@@ -73,6 +81,16 @@ fn send(
     spans.flush(session)?;
     session.output.message(&Response::Fetched(source.finish()))?;
     Ok(())
+}
+
+/// Sends all of a file.
+pub(super) fn whole(session: &mut Session, path: &Path, checks: Option<Checks>) -> Result<(), Stopped> {
+    let mut none = Base {
+        hashes: Vec::new(),
+        taken: 0,
+        ended: true,
+    };
+    send(session, path, FetchMode::Whole, checks, &mut none)
 }
 
 /// Answers [`super::message::Request::PageHashes`].
@@ -95,14 +113,14 @@ pub(super) fn page_hashes(session: &mut Session, path: &Path) -> Result<(), Stop
 }
 
 /// A buffer no larger than the file needs: most files of a cluster are small.
-fn window_for(size: u64) -> usize {
+pub(super) fn window_for(size: u64) -> usize {
     const { assert!(WINDOW == ROLLING_WINDOW && WINDOW.is_multiple_of(PAGE_SIZE)) };
     let pages = size.div_ceil(PAGE_SIZE as u64).max(1) * PAGE_SIZE as u64;
     usize::try_from(pages).unwrap_or(WINDOW).min(WINDOW)
 }
 
 /// What the near side tells about its old copy, as it arrives.
-struct Base {
+pub(super) struct Base {
     hashes: Vec<u8>,
     taken: usize,
     ended: bool,
@@ -121,7 +139,7 @@ impl Base {
     }
 
     /// The next `wanted` bytes of hashes, fewer when the old file is shorter.
-    fn take(&mut self, session: &mut Session, wanted: usize) -> Result<Vec<u8>, Stopped> {
+    pub(super) fn take(&mut self, session: &mut Session, wanted: usize) -> Result<Vec<u8>, Stopped> {
         while !self.ended && self.hashes.len() - self.taken < wanted {
             if let Some(data) = self.receive(session)? {
                 self.hashes.drain(..self.taken);
@@ -147,13 +165,13 @@ impl Base {
 
 /// Runs of equal, zero and new bytes on their way out.
 #[derive(Default)]
-struct Spans {
+pub(super) struct Spans {
     same: u64,
     zeros: u64,
 }
 
 impl Spans {
-    fn new_content(&mut self, session: &mut Session, content: &[u8]) -> Result<(), Stopped> {
+    pub(super) fn new_content(&mut self, session: &mut Session, content: &[u8]) -> Result<(), Stopped> {
         for chunk in content.chunks(CHUNK) {
             if delta::is_zero(chunk) {
                 self.send_same(session)?;
@@ -166,13 +184,19 @@ impl Spans {
         Ok(())
     }
 
-    fn pages(&mut self, session: &mut Session, content: &[u8], hashes: &[u8]) -> Result<(), Stopped> {
+    fn pages(
+        &mut self,
+        session: &mut Session,
+        content: &[u8],
+        sums: &[PageSum],
+        hashes: &[u8],
+    ) -> Result<(), Stopped> {
         let mut changed = 0..0;
         let mut hashes = hashes.chunks(HASH_SIZE);
         let mut offset = 0;
-        for page in content.chunks(PAGE_SIZE) {
+        for (page, sum) in content.chunks(PAGE_SIZE).zip(sums) {
             let end = offset + page.len();
-            if hashes.next().is_some_and(|hash| delta::page_is(page, hash)) {
+            if hashes.next() == Some(sum.0.to_le_bytes().as_slice()) {
                 self.new_content(session, content.get(changed).unwrap_or_default())?;
                 changed = end..end;
                 self.send_zeros(session)?;
@@ -185,7 +209,7 @@ impl Spans {
         self.new_content(session, content.get(changed).unwrap_or_default())
     }
 
-    fn flush(&mut self, session: &mut Session) -> Result<(), Stopped> {
+    pub(super) fn flush(&mut self, session: &mut Session) -> Result<(), Stopped> {
         self.send_same(session)?;
         self.send_zeros(session)
     }

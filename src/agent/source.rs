@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
-use xxhash_rust::xxh3::Xxh3Default;
 
 use super::message::{Attributes, Checks, Corrupt, Fetched, MAX_CORRUPT};
 use crate::base::error::{PathContext, PathError};
 use crate::base::sys;
 use crate::postgres::lsn::Lsn;
 use crate::postgres::page::{self, BadChecksum, PAGE_SIZE};
+use crate::postgres::page_sum::PageSum;
 
 /// Bytes read at a time: also the unit in which the page cache is given back.
 pub const WINDOW: usize = 1 << 20;
@@ -41,8 +41,14 @@ pub struct SourceFile {
     attributes: Attributes,
     checks: Option<Checks>,
     corrupt: Vec<Corrupt>,
-    hash: Xxh3Default,
+    sum: PageSum,
+    /// The hashes of the pages of the last read.
+    pages: Vec<PageSum>,
     cached: Option<Vec<bool>>,
+    /// The last read, whose share of the page cache is to be given back.
+    to_give_back: Option<(u64, usize)>,
+    /// Whether something stayed in the page cache for a second look.
+    kept: bool,
 }
 
 impl SourceFile {
@@ -80,8 +86,11 @@ impl SourceFile {
             attributes: Attributes::of(&metadata),
             checks,
             corrupt: Vec::new(),
-            hash: Xxh3Default::new(),
+            sum: PageSum::default(),
+            pages: Vec::new(),
             cached,
+            to_give_back: None,
+            kept: false,
         })
     }
 
@@ -97,6 +106,7 @@ impl SourceFile {
     /// # Errors
     /// Reading failed.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, PathError> {
+        self.give_back();
         let left = usize::try_from(self.size - self.offset).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());
         let mut filled = 0;
@@ -115,43 +125,97 @@ impl SourceFile {
         let Some(content) = buffer.get_mut(..filled) else {
             return Ok(0);
         };
-        self.verify(content);
-        self.hash.update(content);
-        self.give_back(filled);
+        self.take_in(content);
+        self.to_give_back = Some((self.offset, filled));
         self.offset += filled as u64;
         Ok(filled)
     }
 
     /// What was read.
     #[must_use]
-    pub fn finish(self) -> Fetched {
+    pub fn finish(mut self) -> Fetched {
+        self.give_back();
+        self.give_back_kept();
         Fetched {
             size: self.offset,
-            hash: self.hash.digest128(),
+            sum: self.sum,
             attributes: self.attributes,
             corrupt: self.corrupt,
         }
     }
 
-    fn verify(&mut self, content: &mut [u8]) {
-        let Some(checks) = self.checks else { return };
-        let start = Lsn(checks.start);
-        let first = u32::try_from(self.offset / PAGE_SIZE as u64).unwrap_or(u32::MAX);
-        for (page, block) in content.chunks_exact_mut(PAGE_SIZE).zip(first..) {
-            let number = checks.first_block.wrapping_add(block);
-            let Err(bad) = page::verify(page, number, start) else {
-                continue;
-            };
-            let Some(bad) = self.look_again(page, block, number, start, bad) else {
-                continue;
-            };
-            if self.corrupt.len() < MAX_CORRUPT {
-                self.corrupt.push(Corrupt {
-                    block,
-                    computed: bad.computed,
-                    stored: bad.stored,
-                });
+    /// Bytes read so far.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Leaves in the page cache what the last read brought there: it will be read again.
+    pub fn keep_cached(&mut self) {
+        self.kept |= self.to_give_back.take().is_some();
+    }
+
+    /// Reads a page once more, in place of what was read of it: `hash` is what it had then. What the file does not have
+    /// any more is zeros.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub fn read_again(&mut self, block: u32, hash: PageSum, page: &mut [u8]) -> Result<(), PathError> {
+        let offset = u64::from(block) * PAGE_SIZE as u64;
+        let mut filled = 0;
+        while let Some(rest) = page.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(PathError::new("read", &self.path, error)),
             }
+        }
+        page.get_mut(filled..).unwrap_or_default().fill(0);
+        if let (Some(checks), PAGE_SIZE) = (self.checks, filled) {
+            self.corrupt.retain(|corrupt| corrupt.block != block);
+            self.verify(checks, page, block);
+        }
+        let again = PageSum::of_page(block.into(), page);
+        self.sum = self.sum.minus(hash).plus(again);
+        Ok(())
+    }
+
+    /// The hashes of the pages of the last read.
+    #[must_use]
+    pub fn pages(&self) -> &[PageSum] {
+        &self.pages
+    }
+
+    /// Verifies and hashes what was read: each page while it is in the processor's cache.
+    fn take_in(&mut self, content: &mut [u8]) {
+        self.pages.clear();
+        let first = self.offset / PAGE_SIZE as u64;
+        for (page, number) in content.chunks_mut(PAGE_SIZE).zip(first..) {
+            if let (Some(checks), PAGE_SIZE) = (self.checks, page.len()) {
+                self.verify(checks, page, u32::try_from(number).unwrap_or(u32::MAX));
+            }
+            let hash = PageSum::of_page(number, page);
+            self.sum = self.sum.plus(hash);
+            self.pages.push(hash);
+        }
+    }
+
+    fn verify(&mut self, checks: Checks, page: &mut [u8], block: u32) {
+        let start = Lsn(checks.start);
+        let number = checks.first_block.wrapping_add(block);
+        let Err(bad) = page::verify(page, number, start) else {
+            return;
+        };
+        let Some(bad) = self.look_again(page, block, number, start, bad) else {
+            return;
+        };
+        if self.corrupt.len() < MAX_CORRUPT {
+            self.corrupt.push(Corrupt {
+                block,
+                computed: bad.computed,
+                stored: bad.stored,
+            });
         }
     }
 
@@ -190,13 +254,29 @@ impl SourceFile {
     }
 
     /// Forgets what the page cache holds only because we read it: the database's own pages stay.
-    fn give_back(&self, length: usize) {
-        let Some(cached) = &self.cached else { return };
-        let window = usize::try_from(self.offset / WINDOW as u64).unwrap_or(usize::MAX);
+    fn give_back(&mut self) {
+        let (Some(cached), Some((offset, length))) = (&self.cached, self.to_give_back.take()) else {
+            return;
+        };
+        let window = usize::try_from(offset / WINDOW as u64).unwrap_or(usize::MAX);
         if cached.get(window).copied().unwrap_or(true) {
             return;
         }
-        if let (Ok(offset), Ok(length)) = (i64::try_from(self.offset), i64::try_from(length)) {
+        self.forget(offset, length as u64);
+    }
+
+    /// The same for what stayed for a second look.
+    fn give_back_kept(&self) {
+        let Some(cached) = self.cached.as_ref().filter(|_| self.kept) else {
+            return;
+        };
+        for (window, _) in (0_u64..).zip(cached).filter(|(_, cached)| !**cached) {
+            self.forget(window * WINDOW as u64, WINDOW as u64);
+        }
+    }
+
+    fn forget(&self, offset: u64, length: u64) {
+        if let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) {
             let _ = posix_fadvise(
                 &self.file,
                 offset,
@@ -254,7 +334,9 @@ mod tests {
         assert_eq!(read_all(&mut source).len(), 5);
         let fetched = source.finish();
         assert_eq!(fetched.size, (1 << 20) + 5);
-        assert_eq!(fetched.hash, xxhash_rust::xxh3::xxh3_128(&vec![1; (1 << 20) + 5]));
+        let mut summer = crate::postgres::page_sum::PageSummer::default();
+        summer.update(&vec![1; (1 << 20) + 5]);
+        assert_eq!(fetched.sum, summer.finish());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::base::error::PathError;
 use crate::base::interrupt::Interrupted;
 use crate::catalog::{CatalogError, WalRemovalError};
 use crate::copy::CopyError;
+use crate::copy::records::RecordsError;
 use crate::hooks::HookError;
 use crate::postgres::client::PgError;
 use crate::transport::TransportError;
@@ -31,6 +32,8 @@ pub(super) enum BackupError {
     Purge(#[from] WalRemovalError),
     #[error(transparent)]
     Path(#[from] PathError),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
     #[error(transparent)]

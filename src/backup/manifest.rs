@@ -1,78 +1,97 @@
-//! `backup_manifest`: PostgreSQL's list of the files of a backup with their checksums, in the layout of Barman's
-//! `generate-manifest` (catalog reference §6). Only `data/` is covered.
+//! `backup_manifest`: PostgreSQL's list of the files of a backup with their checksums, written from the records of the
+//! backup (catalog reference §6). Only `data/` is covered.
 
-use std::fmt::Write;
+use std::fs::File;
+use std::io::{BufWriter, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
-use serde_json::json;
-use sha2::{Digest, Sha256};
-
+use crate::agent::message::Time;
+use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
-use crate::base::{durable, json};
-use crate::copy::ManifestEntry;
+use crate::copy::records::{self, FileRecord, Form, RecordsError};
+use crate::postgres::incremental::incremental_path;
+use crate::postgres::manifest::{Checksum, Layout, ManifestFile, ManifestWriter};
 
-/// Writes the manifest of a data directory, durably. The entries' checksums are SHA-256; `label` is the `backup_label`
-/// that was written by barkeep itself.
-pub(super) fn write(data: &Path, mut entries: Vec<ManifestEntry>, label: &str) -> Result<(), PathError> {
-    let path = data.join("backup_label");
-    entries.retain(|entry| entry.path != Path::new("backup_label"));
-    entries.push(ManifestEntry {
-        path: "backup_label".into(),
-        size: label.len() as u64,
-        modified: path
-            .metadata()
-            .and_then(|metadata| metadata.modified())
-            .at("read", &path)?,
-        checksum: Sha256::digest(label.as_bytes()).to_vec(),
-    });
-    let path = data.join("backup_manifest");
-    let text = render(&entries)
-        .map_err(std::io::Error::other)
-        .at("write", &path)?;
-    durable::write(&path, text.as_bytes())
+/// The name of the manifest in the data directory.
+pub(super) const MANIFEST: &str = "backup_manifest";
+
+/// A file whose checksum nobody knows yet gets this one, as in PostgreSQL.
+const FAST: Checksum = Checksum::Crc32c;
+
+/// Writes the manifest of a data directory, durably, with the checksums of its records. `label` is the checksum algorithm
+/// of `backup_label`, which barkeep wrote itself.
+pub(super) fn write(
+    data: &Path,
+    records: &Path,
+    layout: Layout,
+    label: Checksum,
+) -> Result<(), RecordsError> {
+    let path = data.join(MANIFEST);
+    let temporary = durable::sibling(&path, ".tmp");
+    let file = File::create(&temporary).at("create", &temporary)?;
+    let mut writer = ManifestWriter::new(BufWriter::new(file), layout).at("write", &temporary)?;
+    records::read::<RecordsError>(records, &mut |record| {
+        let Some(inside) = record.path.strip_prefix(b"data/") else {
+            return Ok(());
+        };
+        // The label is the one of this backup, not one that lay in the data directory.
+        if inside != b"backup_label" && inside != MANIFEST.as_bytes() {
+            let entry = entry(data, inside, &record)?;
+            writer.file(&entry).at("write", &temporary)?;
+        }
+        Ok(())
+    })?;
+    let entry = file_entry(data, b"backup_label", label)?;
+    writer.file(&entry).at("write", &temporary)?;
+    let output = writer.finish().at("write", &temporary)?;
+    let file = output
+        .into_inner()
+        .map_err(|error| PathError::new("write", &temporary, error.into_error()))?;
+    file.sync_all().at("sync", &temporary)?;
+    durable::rename(&temporary, &path)?;
+    Ok(())
 }
 
-fn render(entries: &[ManifestEntry]) -> Result<String, serde_json::Error> {
-    let files = entries.iter().map(line).collect::<Result<Vec<_>, _>>()?;
-    let mut text = format!(
-        "{{\"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [\n{}],\n",
-        files.join(",\n")
-    );
-    let checksum = hexadecimal(&Sha256::digest(text.as_bytes()));
-    text.push_str(&format!("\"Manifest-Checksum\": \"{checksum}\"}}\n"));
-    Ok(text)
-}
-
-fn line(entry: &ManifestEntry) -> Result<String, serde_json::Error> {
-    use std::os::unix::ffi::OsStrExt;
-    let bytes = entry.path.as_os_str().as_bytes();
-    // A path that is not UTF-8 has a key of its own, in hexadecimal.
-    let (key, path) = match std::str::from_utf8(bytes) {
-        Ok(text) => ("Path", text.to_owned()),
-        Err(_) => ("Encoded-Path", hexadecimal(bytes)),
+fn entry(data: &Path, inside: &[u8], record: &FileRecord) -> Result<ManifestFile, PathError> {
+    let path = match record.form {
+        Form::Whole => inside.to_vec(),
+        Form::Blocks { .. } => incremental_path(inside),
     };
-    json::line(&json!({
-        "Checksum": hexadecimal(&entry.checksum),
-        "Checksum-Algorithm": "SHA256",
-        "Last-Modified": utc(entry.modified),
-        key: path,
-        "Size": entry.size,
-    }))
+    let Some(checksum) = &record.checksum else {
+        return file_entry(data, &path, FAST);
+    };
+    Ok(ManifestFile {
+        path,
+        size: record.stored,
+        modified: record.modified.seconds,
+        algorithm: checksum.algorithm,
+        checksum: checksum.value.clone(),
+    })
 }
 
-fn utc(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time)
-        .format("%Y-%m-%d %H:%M:%S")
-        .to_string()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
+/// An entry for a file as it is.
+fn file_entry(data: &Path, relative: &[u8], algorithm: Checksum) -> Result<ManifestFile, PathError> {
+    let path = data.join(std::ffi::OsStr::from_bytes(relative));
+    let mut file = File::open(&path).at("open", &path)?;
+    let modified = Time::modified(&file.metadata().at("look at", &path)?).seconds;
+    let mut computation = algorithm.start();
+    let mut buffer = vec![0_u8; 64 << 10];
+    let mut size = 0;
+    loop {
+        let count = file.read(&mut buffer).at("read", &path)?;
+        if count == 0 {
+            break;
+        }
+        computation.update(buffer.get(..count).unwrap_or_default());
+        size += count as u64;
+    }
+    Ok(ManifestFile {
+        path: relative.to_vec(),
+        size,
+        modified,
+        algorithm,
+        checksum: computation.finish(),
     })
 }
 
@@ -80,26 +99,73 @@ fn hexadecimal(bytes: &[u8]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::copy::records::{FileChecksum, RecordWriter};
 
     #[test]
     fn layout_is_barmans() {
-        let entry = |path: &str| ManifestEntry {
-            path: path.into(),
-            size: 3,
-            modified: SystemTime::UNIX_EPOCH,
-            checksum: vec![0xab, 0x01],
+        let root = std::env::temp_dir().join(format!(".barkeep-manifest-{}", std::process::id()));
+        let data = root.join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        let records = root.join("files");
+        let record = |path: &str, form| FileRecord {
+            path: path.as_bytes().into(),
+            mode: 0o600,
+            size: 16384,
+            modified: Time::default(),
+            sum: None,
+            form,
+            stored: 3,
+            checksum: Some(FileChecksum {
+                algorithm: Checksum::Sha256,
+                value: vec![0xab, 0x01],
+            }),
         };
-        let text = render(&[entry("PG_VERSION"), entry("é")]).unwrap();
-        let (covered, checksum) = text.split_at(text.find("\"Manifest-Checksum\"").unwrap());
+        let mut writer = RecordWriter::create(&records).unwrap();
+        for (path, form) in [
+            ("data/PG_VERSION", Form::Whole),
+            ("16400/PG_15_202209061/5/1", Form::Whole),
+            ("data/backup_label", Form::Whole),
+            ("data/é", Form::Whole),
+            ("data/base/5/1", Form::Blocks { longest: 2 }),
+        ] {
+            writer.add(&record(path, form)).unwrap();
+        }
+        writer.finish().unwrap();
+        let label = data.join("backup_label");
+        std::fs::write(&label, "label").unwrap();
+        let epoch = std::time::SystemTime::UNIX_EPOCH;
+        File::options()
+            .write(true)
+            .open(&label)
+            .unwrap()
+            .set_modified(epoch)
+            .unwrap();
+        write(&data, &records, Layout::Barman, Checksum::Sha256).unwrap();
+        let text = std::fs::read_to_string(data.join(MANIFEST)).unwrap();
+        std::fs::remove_dir_all(&root).unwrap();
+        let line = |sum: &str, path: &str, size: u32| {
+            format!(
+                "{{\"Checksum\": \"{sum}\", \"Checksum-Algorithm\": \"SHA256\", \"Last-Modified\": \"1970-01-01 00:00:00\", \
+                 \"Path\": \"{path}\", \"Size\": {size}}}"
+            )
+        };
+        let files = [
+            line("ab01", "PG_VERSION", 3),
+            line("ab01", "\\u00e9", 3),
+            line("ab01", "base/5/INCREMENTAL.1", 3),
+            line(
+                "1aca80e8b55c802f7b43740da2990e1b5735bbb323d93eb5ebda8395b04025e2",
+                "backup_label",
+                5,
+            ),
+        ];
+        let (covered, _) = text.split_at(text.find("\"Manifest-Checksum\"").unwrap());
         assert_eq!(
             covered,
-            "{\"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [\n\
-             {\"Checksum\": \"ab01\", \"Checksum-Algorithm\": \"SHA256\", \"Last-Modified\": \"1970-01-01 00:00:00\", \
-             \"Path\": \"PG_VERSION\", \"Size\": 3},\n\
-             {\"Checksum\": \"ab01\", \"Checksum-Algorithm\": \"SHA256\", \"Last-Modified\": \"1970-01-01 00:00:00\", \
-             \"Path\": \"\\u00e9\", \"Size\": 3}],\n"
+            format!(
+                "{{\"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [\n{}],\n",
+                files.join(",\n")
+            )
         );
-        let expected = hexadecimal(&Sha256::digest(covered.as_bytes()));
-        assert_eq!(checksum, format!("\"Manifest-Checksum\": \"{expected}\"}}\n"));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::catalog::{BackupInfo, Catalog, Tablespace};
 use crate::config::{ReuseBackup, ServerConfig};
-use crate::copy::{Checksum, CopyItem, CopyPlan, Filter, ItemContent, PageChecks, Retries, Reuse};
+use crate::copy::{Checksum, CopyItem, CopyPlan, Filter, ItemContent, PageChecks, Records, Retries, Reuse};
 use crate::postgres::lsn::Lsn;
 use crate::postgres::version::PgVersion;
 
@@ -55,6 +55,12 @@ pub(super) fn copy_plan(
     items.push(control_item(catalog, info, pgdata));
     items.extend(configuration_items(catalog, info, pgdata));
     CopyPlan {
+        records: Some(Records {
+            path: catalog.layout().records_path(&info.id),
+            directory: catalog.layout().base_dir(&info.id),
+            previous: reference.map(|reference| catalog.layout().records_path(&reference.id)),
+        }),
+        incremental: None,
         items,
         reuse: reuse(config, reference),
         safe_horizon: reference.and_then(begin_time),

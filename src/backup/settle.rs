@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::base::durable;
 use crate::catalog::{BackupStatus, CopyStats, ItemTimes};
-use crate::copy::{self, CopyReport, Method};
+use crate::copy::{self, Checksum, CopyReport, Method};
+use crate::postgres::manifest::Layout;
 
 use super::error::BackupError;
 use super::run::Run;
@@ -28,7 +29,8 @@ impl Run<'_> {
             log::info!(target: "barman.backup", "the files were copied by rsync: {reason}");
         }
         if self.config.autogenerate_manifest {
-            manifest::write(data, report.manifest, label)?;
+            let records = self.catalog.layout().records_path(&self.info.id);
+            manifest::write(data, &records, Layout::Barman, Checksum::Sha256)?;
         }
         durable::sync_dir(&self.catalog.layout().base_dir(&self.info.id))?;
         self.info.status = BackupStatus::WaitingForWals;

@@ -118,6 +118,12 @@ impl Layout {
         self.annotation_path(id, "barkeep.json")
     }
 
+    /// What barkeep knows of every file of a backup: `meta/{id}-barkeep-files.zst`.
+    #[must_use]
+    pub fn records_path(&self, id: &BackupId) -> PathBuf {
+        self.annotation_path(id, "barkeep-files.zst")
+    }
+
     /// The WAL database.
     #[must_use]
     pub fn xlogdb_path(&self) -> PathBuf {

@@ -4,11 +4,12 @@
 //! unseen within the resolution of the clock, so its content decides. Different: only what differs is fetched.
 
 use std::fs::Metadata;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::plan::Reuse;
+use super::records::Known;
 use crate::agent::message::{Attributes, Entry, Time};
-use crate::postgres::page::{FileKind, file_kind};
+use crate::postgres::page::{FileKind, Fork, PAGE_SIZE, SEGMENT_PAGES, file_kind, relation_file};
 
 /// Files shorter than this are fetched whole: describing the old one costs as much.
 const ROLLING_FROM: u64 = 32 << 10;
@@ -26,6 +27,64 @@ pub(super) enum Action {
     Rolling,
     /// The whole of it.
     Whole,
+    /// Nothing of it: it is as the parent has it.
+    Stub,
+    /// Its changed blocks, by LSN.
+    BlocksByLsn,
+    /// Its changed blocks, by hash.
+    BlocksByHash,
+}
+
+/// A relation file as the parent of an incremental backup has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parent {
+    /// Bytes, rebuilt.
+    pub(super) size: u64,
+    /// Time of last change.
+    pub(super) modified: Time,
+    /// Whether its sum is known.
+    pub(super) summed: bool,
+}
+
+impl From<&Known> for Parent {
+    fn from(known: &Known) -> Parent {
+        Parent {
+            size: known.size,
+            modified: known.modified,
+            summed: known.sum.is_some(),
+        }
+    }
+}
+
+/// Before a parent began by so much, a file's time is beyond doubt, whatever the resolution of its file system.
+const CLOCK_DOUBT: Duration = Duration::from_secs(2);
+
+/// How an incremental backup takes a file; `None` when in the ordinary way, as [`decide`] says. Only main forks of whole
+/// blocks that the parent has as well are taken by blocks. `by_lsn`: LSNs tell what changed.
+pub(super) fn decide_incremental(
+    entry: &Entry,
+    parent: Option<Parent>,
+    by_lsn: bool,
+    horizon: Option<SystemTime>,
+) -> Option<Action> {
+    let of_blocks = |size: u64| {
+        let page = PAGE_SIZE as u64;
+        size > 0 && size.is_multiple_of(page) && size / page <= u64::from(SEGMENT_PAGES)
+    };
+    let main = relation_file(&entry.path).is_some_and(|file| file.fork == Fork::Main);
+    let parent = parent.filter(|parent| main && of_blocks(entry.size) && of_blocks(parent.size))?;
+    let modified = entry.attributes.modified;
+    if entry.size == parent.size && same_time(modified, parent.modified) {
+        let horizon = horizon.and_then(|horizon| horizon.checked_sub(CLOCK_DOUBT));
+        if horizon.is_some_and(|horizon| modified < time_of(horizon)) {
+            return Some(Action::Stub);
+        }
+    }
+    Some(if by_lsn && parent.summed {
+        Action::BlocksByLsn
+    } else {
+        Action::BlocksByHash
+    })
 }
 
 /// Decides about one file. `reference` is the previous backup's file of the same name, if it is a regular file.
@@ -89,7 +148,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::agent::message::EntryKind;
-    use std::time::Duration;
 
     fn entry(path: &str, size: u64, modified: Time) -> Entry {
         Entry {
@@ -100,6 +158,78 @@ mod tests {
                 mode: 0o600,
                 modified,
             },
+        }
+    }
+
+    #[test]
+    fn blocks_of_main_forks_alone() {
+        let time = Time {
+            seconds: 1_000,
+            nanoseconds: 5,
+        };
+        let later = Time {
+            seconds: 1_001,
+            ..time
+        };
+        let parent = Parent {
+            size: 8192 * 7,
+            modified: time,
+            summed: true,
+        };
+        let began = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        let action = |path: &str, size, modified, parent, by_lsn| {
+            decide_incremental(&entry(path, size, modified), parent, by_lsn, began(2_000))
+        };
+        let table = "base/5/16384.1";
+        let same = entry(table, parent.size, time);
+        assert_eq!(
+            action(table, parent.size, time, Some(parent), true),
+            Some(Action::Stub)
+        );
+        assert_eq!(
+            decide_incremental(&same, Some(parent), true, began(1_001)),
+            Some(Action::BlocksByLsn),
+            "changed about when the parent began"
+        );
+        assert_eq!(
+            decide_incremental(&same, Some(parent), true, None),
+            Some(Action::BlocksByLsn)
+        );
+        assert_eq!(
+            action(table, parent.size, later, Some(parent), true),
+            Some(Action::BlocksByLsn)
+        );
+        assert_eq!(
+            action(table, 8192, time, Some(parent), true),
+            Some(Action::BlocksByLsn)
+        );
+        assert_eq!(
+            action(table, 8192, later, Some(parent), false),
+            Some(Action::BlocksByHash)
+        );
+        let unsummed = Parent {
+            summed: false,
+            ..parent
+        };
+        assert_eq!(
+            action(table, 8192, later, Some(unsummed), true),
+            Some(Action::BlocksByHash)
+        );
+        for (path, size, parent) in [
+            (table, 8192, None),
+            (table, 0, Some(parent)),
+            (table, 8191, Some(parent)),
+            (table, (1 << 30) + 8192, Some(parent)),
+            (table, 8192, Some(Parent { size: 0, ..parent })),
+            (table, 8192, Some(Parent { size: 100, ..parent })),
+            ("base/5/16384_fsm", 8192, Some(parent)),
+            ("base/5/16384_vm", 8192, Some(parent)),
+            ("base/5/16384_init", 8192, Some(parent)),
+            ("base/5/pg_filenode.map", 8192, Some(parent)),
+            ("pg_xact/0000", 8192, Some(parent)),
+            ("global/pg_control", 8192, Some(parent)),
+        ] {
+            assert_eq!(action(path, size, later, parent, true), None, "{path} {size}");
         }
     }
 

@@ -5,12 +5,11 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use crate::agent::message::Attributes;
 use crate::base::error::{PathContext, PathError};
 use crate::base::sys;
 use crate::postgres::manifest::{Checksum, Computation};
+use crate::postgres::page_sum::{PageSum, PageSummer};
 
 /// The file has all the links it can have; the file system has no links; another file system.
 const CANNOT_LINK: [i32; 4] = [
@@ -23,7 +22,7 @@ const CANNOT_LINK: [i32; 4] = [
 /// A file of this host, read once.
 pub(super) struct LocalHash {
     pub(super) size: u64,
-    pub(super) hash: u128,
+    pub(super) sum: PageSum,
     pub(super) checksum: Vec<u8>,
 }
 
@@ -34,7 +33,7 @@ pub(super) fn hash(
     going_on: &dyn Fn() -> io::Result<()>,
 ) -> Result<LocalHash, PathError> {
     let mut file = File::open(path).at("open", path)?;
-    let mut hash = Xxh3Default::new();
+    let mut sum = PageSummer::default();
     let mut computation = checksum.map_or(Computation::None, Checksum::start);
     let mut buffer = vec![0_u8; 256 << 10];
     let mut size = 0;
@@ -44,12 +43,12 @@ pub(super) fn hash(
         if count == 0 {
             return Ok(LocalHash {
                 size,
-                hash: hash.digest128(),
+                sum: sum.finish(),
                 checksum: computation.finish(),
             });
         }
         let content = buffer.get(..count).unwrap_or_default();
-        hash.update(content);
+        sum.update(content);
         computation.update(content);
         size += count as u64;
     }

@@ -17,16 +17,17 @@ mod previous;
 mod pull;
 mod push;
 mod queue;
+pub mod records;
 mod report;
 mod rsync;
 pub mod verify;
 
 pub use crate::agent::filter::{Filter, Rule};
 pub use plan::{
-    Attempt, Checksum, CopyItem, CopyPlan, ItemContent, PageChecks, PushItem, PushPlan, Resume, Retries,
-    Reuse,
+    Attempt, Checksum, CopyItem, CopyPlan, Incremental, ItemContent, PageChecks, PushItem, PushPlan, Records,
+    Resume, Retries, Reuse,
 };
-pub use report::{CopyReport, CorruptBlock, ItemReport, ManifestEntry, Method};
+pub use report::{BlockReport, CopyReport, CorruptBlock, ItemReport, Method};
 
 use crate::base::report::Reporter;
 use crate::transport::Remote;
@@ -66,6 +67,15 @@ pub enum CopyError {
         /// The other host, as its ssh command.
         host: String,
         /// Why the agent cannot run.
+        reason: String,
+    },
+    /// An incremental copy needs the agent.
+    #[error(
+        "the agent cannot run on the source ({reason}), and without it no incremental backup can be taken. Take a full \
+         backup, which rsync can copy"
+    )]
+    SourceNeedsAgent {
+        /// Why it cannot run.
         reason: String,
     },
     /// rsync failed.

@@ -26,14 +26,18 @@ pub struct CopyPlan {
     pub compress: bool,
     /// Verify page checksums while reading; `None` when the cluster has none.
     pub page_checks: Option<PageChecks>,
-    /// Compute these checksums for the manifest, of the items whose content is [`ItemContent::Pgdata`],
-    /// [`ItemContent::Control`] and [`ItemContent::Config`].
+    /// The checksum that every file must have in the records, for the manifest. Without it, one is recorded wherever it
+    /// costs no reading.
     pub manifest: Option<Checksum>,
-    /// The manifest of the previous backup, to take over checksums of unchanged files without reading them; they are
-    /// read when there is none.
+    /// The manifest of the previous backup, to take over checksums of unchanged files without reading them, where it has
+    /// no records.
     pub previous_manifest: Option<PathBuf>,
     /// What earlier attempts at this backup have left.
     pub resume: Option<Resume>,
+    /// Where to record what is known of every file; `None` records nothing.
+    pub records: Option<Records>,
+    /// Store only the changed blocks of relation files.
+    pub incremental: Option<Incremental>,
     /// How often to reconnect after a lost connection.
     pub retries: Retries,
 }
@@ -56,6 +60,27 @@ pub struct Attempt {
     /// As [`CopyPlan::safe_horizon`]: when it began. `None`: it may have files that never reached the disk, and everything
     /// is compared by content.
     pub horizon: Option<SystemTime>,
+}
+
+/// The records of a backup and of the one before it ([`super::records`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Records {
+    /// The file to write.
+    pub path: PathBuf,
+    /// The directory of the backup, in which the destinations of all items lie: paths are recorded relative to it.
+    pub directory: PathBuf,
+    /// The records of the reference, or of the parent; it may have none.
+    pub previous: Option<PathBuf>,
+}
+
+/// What an incremental backup builds on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incremental {
+    /// The directories of the backups of the chain, the parent first, the full backup last. The references of the items lie
+    /// in the first.
+    pub members: Vec<PathBuf>,
+    /// Where the parent began, when every change of a page leaves a later LSN there; else pages are compared by hash.
+    pub since: Option<Lsn>,
 }
 
 /// One directory or file to copy.

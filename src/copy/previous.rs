@@ -1,53 +1,89 @@
-//! The checksums of the previous backup, so that unchanged files need not be read for the manifest.
+//! What is known of the files of the previous backup, so that unchanged ones need not be read.
 
 use std::collections::HashMap;
 
 use super::plan::CopyPlan;
-use crate::agent::message::Attributes;
+use super::records::{FileChecksum, Known, RecordIndex};
+use crate::agent::message::Time;
 use crate::postgres::manifest::{self, Checksum};
 
-/// Checksums by path, for files of the algorithm in use.
+/// The records of the previous backup, or its manifest where it has none: one that Barman took.
 #[derive(Default)]
-pub(super) struct PreviousManifest {
-    files: HashMap<Box<[u8]>, Known>,
+pub(super) struct Previous {
+    records: RecordIndex,
+    manifest: HashMap<Box<[u8]>, Listed>,
 }
 
-struct Known {
+/// A file of a manifest.
+struct Listed {
     size: u64,
     modified: i64,
     checksum: Box<[u8]>,
 }
 
-impl PreviousManifest {
-    /// Loads what the plan names; a manifest that is missing or damaged only means that files are read.
-    pub(super) fn load(plan: &CopyPlan) -> PreviousManifest {
-        let mut files = HashMap::new();
-        let (Some(algorithm), Some(path)) = (
-            plan.manifest.filter(|a| *a != Checksum::None),
-            &plan.previous_manifest,
-        ) else {
-            return PreviousManifest::default();
-        };
-        let read = manifest::read(path, &mut |file| {
-            if file.algorithm == algorithm {
-                let known = Known {
-                    size: file.size,
-                    modified: file.modified,
-                    checksum: file.checksum.into(),
-                };
-                files.insert(file.path.into(), known);
+impl Previous {
+    /// Loads what the plan names; what is missing or damaged only means that files are read.
+    pub(super) fn load(plan: &CopyPlan) -> Previous {
+        let records = plan
+            .records
+            .as_ref()
+            .and_then(|records| records.previous.as_deref());
+        if let Some(path) = records.filter(|path| path.exists()) {
+            match RecordIndex::load(path) {
+                Ok(records) => {
+                    return Previous {
+                        records,
+                        manifest: HashMap::new(),
+                    };
+                }
+                Err(error) => log::warn!("files are compared by their content: {error}"),
             }
-        });
-        if let Err(error) = read {
-            log::info!("checksums of unchanged files are computed anew: {error}");
-            files.clear();
         }
-        PreviousManifest { files }
+        Previous {
+            records: RecordIndex::default(),
+            manifest: from_manifest(plan),
+        }
     }
 
-    /// The checksum of a file that is unchanged.
-    pub(super) fn checksum(&self, path: &[u8], size: u64, attributes: Attributes) -> Option<Vec<u8>> {
-        let known = self.files.get(path)?;
-        (known.size == size && known.modified == attributes.modified.seconds).then(|| known.checksum.to_vec())
+    /// What is known of a file of the previous backup, by its path relative to the backup's directory.
+    pub(super) fn known(&self, path: &[u8]) -> Option<&Known> {
+        self.records.get(path)
     }
+
+    /// The checksum of the stored file, in whatever algorithm.
+    pub(super) fn checksum(&self, path: &[u8], size: u64, modified: Time) -> Option<FileChecksum> {
+        if let Some(known) = self.records.get(path) {
+            return (known.stored == size && known.modified == modified)
+                .then(|| self.records.checksum(known))
+                .flatten();
+        }
+        let listed = self.manifest.get(path.strip_prefix(b"data/")?)?;
+        (listed.size == size && listed.modified == modified.seconds).then(|| FileChecksum {
+            algorithm: Checksum::Sha256,
+            value: listed.checksum.to_vec(),
+        })
+    }
+}
+
+/// The SHA-256 checksums of the manifest, if they are asked for.
+fn from_manifest(plan: &CopyPlan) -> HashMap<Box<[u8]>, Listed> {
+    let mut files = HashMap::new();
+    let (Some(Checksum::Sha256), Some(path)) = (plan.manifest, &plan.previous_manifest) else {
+        return files;
+    };
+    let read = manifest::read(path, &mut |file| {
+        if file.algorithm == Checksum::Sha256 {
+            let listed = Listed {
+                size: file.size,
+                modified: file.modified,
+                checksum: file.checksum.into(),
+            };
+            files.insert(file.path.into(), listed);
+        }
+    });
+    if let Err(error) = read {
+        log::info!("checksums of unchanged files are computed anew: {error}");
+        files.clear();
+    }
+    files
 }

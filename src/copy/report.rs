@@ -1,7 +1,6 @@
 //! What a copy did.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 /// What a copy did.
 #[derive(Debug, Clone, Default)]
@@ -34,8 +33,10 @@ pub struct CopyReport {
     pub corrupt: Vec<CorruptBlock>,
     /// Files of a backup that are not what they were when it was taken, by their destinations (restore only).
     pub damaged: Vec<PathBuf>,
-    /// Entries for `backup_manifest` (when asked for), in the order of their paths.
-    pub manifest: Vec<ManifestEntry>,
+    /// Bytes of all files as they are stored: of an incremental copy less than [`CopyReport::total_bytes`].
+    pub backup_bytes: u64,
+    /// What an incremental copy made of relation files.
+    pub blocks: BlockReport,
     /// How the files were moved.
     pub method: Method,
     /// Lines that came from the other host outside the protocol (login banners): Barman's "ssh output clean" check.
@@ -85,15 +86,25 @@ pub struct CorruptBlock {
     pub stored: u16,
 }
 
-/// A file for `backup_manifest`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManifestEntry {
-    /// Relative to `data/`.
-    pub path: PathBuf,
-    /// Bytes.
-    pub size: u64,
-    /// Time of last change.
-    pub modified: SystemTime,
-    /// The checksum, in the algorithm of the plan.
-    pub checksum: Vec<u8>,
+/// What an incremental copy made of relation files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockReport {
+    /// Unchanged by size and time: not read.
+    pub unchanged: u64,
+    /// Whose changed blocks were found by LSN.
+    pub by_lsn: u64,
+    /// Those blocks.
+    pub blocks_by_lsn: u64,
+    /// Whose changed blocks were found by hash.
+    pub by_hash: u64,
+    /// Those blocks.
+    pub blocks_by_hash: u64,
+    /// Taken whole because most of their blocks changed.
+    pub mostly_changed: u64,
+    /// Whose LSNs did not tell all changes, as their sum showed: they were compared by hash.
+    pub lsn_refuted: u64,
+    /// Whose parent's file turned out to be damaged: they were taken whole.
+    pub parent_damaged: u64,
+    /// Of unlogged relations: left out.
+    pub unlogged: u64,
 }

@@ -1,4 +1,4 @@
-//! `backup_manifest`, version 1: PostgreSQL's list of a backup's files with their checksums.
+//! `backup_manifest`, versions 1 and 2: PostgreSQL's list of a backup's files with their checksums.
 //!
 //! Two layouts are written: PostgreSQL's own, and the one of Barman's `generate-manifest`, which differs in the order of
 //! keys and in blanks. Both are JSON whose last line holds the SHA-256 of everything before it. Reading is by
@@ -15,6 +15,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 use crate::base::error::{PathContext, PathError};
+use crate::base::json;
 
 /// A checksum algorithm of the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -146,11 +147,26 @@ pub struct WalRange {
     pub end: super::lsn::Lsn,
 }
 
+impl fmt::Display for WalRange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{{ \"Timeline\": {}, \"Start-LSN\": \"{}\", \"End-LSN\": \"{}\" }}",
+            self.timeline, self.start, self.end
+        )
+    }
+}
+
 /// Which of the two layouts is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {
-    /// PostgreSQL's, with these WAL ranges.
-    PostgreSql(Vec<WalRange>),
+    /// PostgreSQL's.
+    PostgreSql {
+        /// The WAL that the backup needs.
+        ranges: Vec<WalRange>,
+        /// The cluster; with it the version is 2, that of PostgreSQL 17 and newer.
+        system_identifier: Option<u64>,
+    },
     /// Barman's `generate-manifest`.
     Barman,
 }
@@ -175,10 +191,19 @@ impl<W: Write> ManifestWriter<W> {
             hash: Sha256::new(),
             files: 0,
         };
-        writer.put(
-            "{ \"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [",
-            "{\"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [\n",
-        )?;
+        let head = match &writer.layout {
+            Layout::PostgreSql {
+                system_identifier: Some(system),
+                ..
+            } => format!(
+                "{{ \"PostgreSQL-Backup-Manifest-Version\": 2,\n\"System-Identifier\": {system},\n\"Files\": ["
+            ),
+            Layout::PostgreSql { .. } => {
+                "{ \"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [".to_owned()
+            }
+            Layout::Barman => "{\"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [\n".to_owned(),
+        };
+        writer.put(&head)?;
         Ok(writer)
     }
 
@@ -192,13 +217,14 @@ impl<W: Write> ManifestWriter<W> {
         let time = utc(file.modified);
         let size = file.size;
         let separator = match (self.files, &self.layout) {
-            (0, Layout::PostgreSql(_)) => "\n",
+            (0, Layout::PostgreSql { .. }) => "\n",
             (0, Layout::Barman) => "",
             _ => ",\n",
         };
         self.files += 1;
         let (key, path) = match std::str::from_utf8(&file.path) {
-            Ok(path) => ("Path", json_string(path)),
+            // PostgreSQL reads the escapes of Python too.
+            Ok(path) => ("Path", json::line(&path).map_err(io::Error::other)?),
             Err(_) => ("Encoded-Path", format!("\"{}\"", hex(&file.path))),
         };
         let sums = if file.algorithm == Checksum::None {
@@ -206,13 +232,15 @@ impl<W: Write> ManifestWriter<W> {
         } else {
             format!(", \"Checksum-Algorithm\": \"{algorithm}\", \"Checksum\": \"{checksum}\"")
         };
-        let postgresql = format!(
-            "{separator}{{ \"{key}\": {path}, \"Size\": {size}, \"Last-Modified\": \"{time} GMT\"{sums} }}"
-        );
-        let barman = format!(
-            "{separator}{{\"Checksum\": \"{checksum}\", \"Checksum-Algorithm\": \"{algorithm}\", \"Last-Modified\": \"{time}\", \"{key}\": {path}, \"Size\": {size}}}"
-        );
-        self.put(&postgresql, &barman)
+        let line = match &self.layout {
+            Layout::PostgreSql { .. } => format!(
+                "{separator}{{ \"{key}\": {path}, \"Size\": {size}, \"Last-Modified\": \"{time} GMT\"{sums} }}"
+            ),
+            Layout::Barman => format!(
+                "{separator}{{\"Checksum\": \"{checksum}\", \"Checksum-Algorithm\": \"{algorithm}\", \"Last-Modified\": \"{time}\", \"{key}\": {path}, \"Size\": {size}}}"
+            ),
+        };
+        self.put(&line)
     }
 
     /// Writes the tail with the checksum of everything before.
@@ -220,32 +248,21 @@ impl<W: Write> ManifestWriter<W> {
     /// # Errors
     /// Writing failed.
     pub fn finish(mut self) -> io::Result<W> {
-        let ranges: Vec<String> = match &self.layout {
-            Layout::PostgreSql(ranges) => ranges
-                .iter()
-                .map(|range| {
-                    format!(
-                        "{{ \"Timeline\": {}, \"Start-LSN\": \"{}\", \"End-LSN\": \"{}\" }}",
-                        range.timeline, range.start, range.end
-                    )
-                })
-                .collect(),
-            Layout::Barman => Vec::new(),
+        let tail = match &self.layout {
+            Layout::PostgreSql { ranges, .. } => {
+                let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+                format!("\n],\n\"WAL-Ranges\": [\n{}\n],\n", ranges.join(",\n"))
+            }
+            Layout::Barman => "],\n".to_owned(),
         };
-        let postgresql = format!("\n],\n\"WAL-Ranges\": [\n{}\n],\n", ranges.join(",\n"));
-        self.put(&postgresql, "],\n")?;
+        self.put(&tail)?;
         let checksum = hex(&self.hash.finalize());
         writeln!(self.output, "\"Manifest-Checksum\": \"{checksum}\"}}")?;
         self.output.flush()?;
         Ok(self.output)
     }
 
-    fn put(&mut self, postgresql: &str, barman: &str) -> io::Result<()> {
-        let text = if self.layout == Layout::Barman {
-            barman
-        } else {
-            postgresql
-        };
+    fn put(&mut self, text: &str) -> io::Result<()> {
         self.hash.update(text);
         self.output.write_all(text.as_bytes())
     }
@@ -448,10 +465,6 @@ fn parse_utc(text: &str) -> Option<i64> {
     Some(naive.and_utc().timestamp())
 }
 
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -518,10 +531,13 @@ mod tests {
             start: super::super::lsn::Lsn(1),
             end: super::super::lsn::Lsn(2),
         };
-        assert_eq!(
-            read_back(&written(Layout::PostgreSql(vec![range])), "pg").unwrap(),
-            files()
-        );
+        for system_identifier in [None, Some(7)] {
+            let layout = Layout::PostgreSql {
+                ranges: vec![range],
+                system_identifier,
+            };
+            assert_eq!(read_back(&written(layout), "pg").unwrap(), files());
+        }
         assert_eq!(read_back(&written(Layout::Barman), "barman").unwrap(), files());
     }
 

@@ -151,39 +151,73 @@ pub enum FileKind {
 /// tablespace's location (`PG_15_202209061/5/16384`).
 #[must_use]
 pub fn file_kind(path: &[u8]) -> FileKind {
-    let mut parts = path.split(|byte| *byte == b'/');
-    let (Some(top), Some(second)) = (parts.next(), parts.next()) else {
-        return FileKind::Other;
-    };
-    let third = parts.next();
-    if parts.next().is_some() {
-        return FileKind::Other;
+    if let Some(file) = relation_file(path) {
+        return FileKind::Relation {
+            segment: file.segment,
+        };
     }
-    let relation = match (top, third) {
-        (b"global", None) => second,
-        (b"base", Some(name)) => name,
-        (versioned, Some(name)) if versioned.starts_with(b"PG_") => name,
-        (b"pg_xact" | b"pg_clog" | b"pg_subtrans" | b"pg_commit_ts", None) => return FileKind::Blocks,
-        (b"pg_multixact", Some(_)) => return FileKind::Blocks,
-        _ => return FileKind::Other,
-    };
-    relation_segment(relation).map_or(FileKind::Other, |segment| FileKind::Relation { segment })
+    let mut parts = path.split(|byte| *byte == b'/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(b"pg_xact" | b"pg_clog" | b"pg_subtrans" | b"pg_commit_ts"), Some(_), None, None)
+        | (Some(b"pg_multixact"), Some(_), Some(_), None) => FileKind::Blocks,
+        _ => FileKind::Other,
+    }
 }
 
-/// The segment number of a relation file's name: `16384`, `16384_fsm`, `16384.3`, `16384_vm.1`, `16384_init`.
-fn relation_segment(name: &[u8]) -> Option<u32> {
+/// What the file of a relation holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// The relation itself.
+    Main,
+    /// The free space map.
+    FreeSpace,
+    /// The visibility map.
+    Visibility,
+    /// What an unlogged relation is made from after a crash.
+    Init,
+}
+
+/// The file of a relation, by its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelationFile<'a> {
+    /// The path without fork and segment: `base/5/16384`. All files of a relation have the same.
+    pub relation: &'a [u8],
+    /// What it holds.
+    pub fork: Fork,
+    /// The number of the segment file, 0 for the first.
+    pub segment: u32,
+}
+
+/// Tells the files of relations: `16384`, `16384_fsm`, `16384.3`, `16384_vm.1`, `16384_init`. `path` as for [`file_kind`].
+#[must_use]
+pub fn relation_file(path: &[u8]) -> Option<RelationFile<'_>> {
+    let mut parts = path.split(|byte| *byte == b'/');
+    let name = match (parts.next()?, parts.next()?, parts.next(), parts.next()) {
+        (b"global", name, None, None) | (b"base", _, Some(name), None) => name,
+        (versioned, _, Some(name), None) if versioned.starts_with(b"PG_") => name,
+        _ => return None,
+    };
     let name = std::str::from_utf8(name).ok()?;
     let (stem, segment) = match name.split_once('.') {
         Some((stem, digits)) if !digits.starts_with(['0', '+']) => (stem, digits.parse().ok()?),
         Some(_) => return None,
         None => (name, 0),
     };
-    let (number, fork) = stem
-        .split_once('_')
-        .map_or((stem, None), |(number, fork)| (number, Some(fork)));
+    let (number, fork) = match stem.split_once('_') {
+        None => (stem, Fork::Main),
+        Some((number, "fsm")) => (number, Fork::FreeSpace),
+        Some((number, "vm")) => (number, Fork::Visibility),
+        Some((number, "init")) => (number, Fork::Init),
+        Some(_) => return None,
+    };
     let numeric =
         !number.is_empty() && number.len() <= 10 && number.bytes().all(|byte| byte.is_ascii_digit());
-    (numeric && matches!(fork, None | Some("fsm" | "vm" | "init"))).then_some(segment)
+    let relation = path.get(..path.len() - name.len() + number.len())?;
+    numeric.then_some(RelationFile {
+        relation,
+        fork,
+        segment,
+    })
 }
 
 #[cfg(test)]
@@ -213,6 +247,34 @@ mod tests {
             "PG_VERSION",
         ] {
             assert_eq!(file_kind(other.as_bytes()), FileKind::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn files_of_relations() {
+        let file = relation_file(b"base/5/16384_vm.2").unwrap();
+        assert_eq!(
+            (file.relation, file.fork, file.segment),
+            (&b"base/5/16384"[..], Fork::Visibility, 2)
+        );
+        let file = relation_file(b"global/1262").unwrap();
+        assert_eq!(
+            (file.relation, file.fork, file.segment),
+            (&b"global/1262"[..], Fork::Main, 0)
+        );
+        assert_eq!(
+            relation_file(b"PG_17_202406281/5/1_init").unwrap().fork,
+            Fork::Init
+        );
+        for other in [
+            "base/5/16384_x",
+            "base/5/16384.0",
+            "base/5/t3_1",
+            "pg_tblspc/1/PG_17_1/5/6",
+            "base/5/",
+            "base",
+        ] {
+            assert_eq!(relation_file(other.as_bytes()), None, "{other}");
         }
     }
 

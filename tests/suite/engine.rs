@@ -1,5 +1,6 @@
 //! The copy engine by itself: against a real cluster under load, a real sshd, and trees made to be difficult.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -9,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use barkeep::agent::executable;
 use barkeep::base::report::{Progress, Quiet, Reporter, Total};
+use barkeep::copy::records::{FileRecord, RecordsError, read};
 use barkeep::copy::{
     Checksum, CopyItem, CopyPlan, CopyReport, Filter, ItemContent, Method, PageChecks, PushItem, PushPlan,
-    Retries, Reuse, prepare_push, pull,
+    Records, Retries, Reuse, prepare_push, pull,
 };
 use barkeep::postgres::client::Session;
 use barkeep::transport::{Remote, SshOptions};
@@ -85,8 +87,31 @@ fn plan(
         manifest: Some(Checksum::Sha256),
         previous_manifest: None,
         resume: None,
+        records: Some(Records {
+            path: records(destination),
+            directory: destination.parent().unwrap().to_path_buf(),
+            previous: reference.map(records),
+        }),
+        incremental: None,
         retries: Retries::default(),
     }
+}
+
+/// Where the records of a copy go.
+fn records(destination: &Path) -> PathBuf {
+    destination.parent().unwrap().join("records")
+}
+
+/// The records of a copy, by path.
+fn recorded(destination: &Path) -> BTreeMap<String, FileRecord> {
+    let mut files = BTreeMap::new();
+    read::<RecordsError>(&records(destination), &mut |record| {
+        let path = String::from_utf8_lossy(&record.path).into_owned();
+        assert!(files.insert(path, record).is_none(), "recorded twice");
+        Ok(())
+    })
+    .unwrap();
+    files
 }
 
 /// A plan as `backup` makes it for a cluster.
@@ -221,26 +246,21 @@ fn live_cluster(tool: &Tool) {
     }
     assert_unlinked_where_different(&first, &second);
     // Checksums of the manifest are those of the files.
-    for entry in report
-        .manifest
-        .iter()
-        .filter(|entry| entry.path.ends_with("PG_VERSION"))
-    {
+    let files = recorded(&second);
+    for (path, record) in files.iter().filter(|(path, _)| path.ends_with("PG_VERSION")) {
         let sum = run(shell(&format!(
             "sha256sum {}",
-            second.join(&entry.path).display()
+            second.parent().unwrap().join(path).display()
         )))
         .success()
         .stdout;
-        let hex: String = entry.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+        let checksum = &record.checksum.as_ref().unwrap().value;
+        let hex: String = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(sum.starts_with(&hex));
     }
-    assert!(
-        report
-            .manifest
-            .iter()
-            .any(|entry| entry.path == Path::new("global/pg_control"))
-    );
+    assert!(files.contains_key("data/global/pg_control"));
+    assert_eq!(files.len() as u64, report.files);
+    assert!(files.values().all(|record| record.sum.is_some()));
 }
 
 /// Files of the same inode are the same; the older one's content never changed through the younger.
@@ -685,7 +705,7 @@ fn rsync_fallback(_: &Tool) {
     );
     assert!(!scratch.join("copy/data/pg_wal/x").exists() && scratch.join("copy/data/pg_wal").exists());
     assert_eq!(report.files, 2);
-    assert_eq!(report.manifest.len(), 2);
+    assert_eq!(recorded(&scratch.join("copy/data")).len(), 2);
     let mut linked = plan(
         &source,
         &scratch.join("copy2/data"),

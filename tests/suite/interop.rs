@@ -192,7 +192,7 @@ fn same_pruning(lab: &Lab, one: &Tool, other: &Tool, ids: &[&str]) {
         // Barman does not know barkeep's own file beside backup.info, and leaves it.
         let text = tree::describe(&original);
         text.lines()
-            .filter(|line| !line.contains("-barkeep.json"))
+            .filter(|line| !line.contains("-barkeep"))
             .collect::<Vec<_>>()
             .join("\n")
     };

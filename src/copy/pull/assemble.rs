@@ -6,8 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use xxhash_rust::xxh3::Xxh3Default;
-
+use super::blocks::{Blocks, Old, Place};
 use super::window::Window;
 use super::worker::{End, Expect, Pending};
 use super::{Outcome, Pull, Task, regular};
@@ -16,10 +15,14 @@ use crate::agent::delta;
 use crate::agent::message::{Failure, Fetched, ROLLING_WINDOW, Response};
 use crate::base::error::{PathContext, PathError};
 use crate::base::sys;
+use crate::copy::chain::ChainError;
 use crate::copy::compare::Action;
+use crate::copy::records::Form;
 use crate::copy::report::CorruptBlock;
 use crate::copy::{CopyError, local};
 use crate::postgres::manifest::{Checksum, Computation};
+use crate::postgres::page::SEGMENT_PAGES;
+use crate::postgres::page_sum::PageSummer;
 use crate::transport::frame::FrameError;
 
 /// How much may be written before the disk is set to work on it.
@@ -54,6 +57,7 @@ pub(super) fn receive(
         Expect::Hash(known) => receiving.comparison(answers, known),
         Expect::Onto(file) => receiving.content(answers, Some(file)),
         Expect::Content => receiving.content(answers, None),
+        Expect::Blocks(old) => receiving.changes(answers, old),
     }
 }
 
@@ -84,14 +88,16 @@ impl Receiving<'_> {
         let reference = self.pull.reference_path(self.task)?;
         let old = reference.as_deref().and_then(regular);
         match (reference, old) {
-            (Some(reference), Some(old)) if fetched.size == known.size && fetched.hash == known.hash => {
+            (Some(reference), Some(old)) if fetched.size == known.size && fetched.sum == known.sum => {
                 let linked = self
                     .pull
                     .take_over(self.task, &reference, &old, fetched.attributes)?;
-                let checksum = known.checksum;
                 let outcome = Outcome {
                     attributes: fetched.attributes,
-                    checksum,
+                    sum: Some(fetched.sum),
+                    checksum: self.pull.named(known.checksum),
+                    form: Form::Whole,
+                    stored: None,
                     reused: true,
                     linked,
                 };
@@ -104,8 +110,8 @@ impl Receiving<'_> {
     fn content(&mut self, answers: &mut Answers, onto: Option<File>) -> Result<Received, End> {
         let path = self.pull.target_path(self.task)?;
         let mut assembly = match onto {
-            Some(file) => Assembly::new(file, path, true, self.checksum()?),
-            None => Assembly::new(local::create(&path)?, path, false, self.checksum()?),
+            Some(file) => Assembly::new(file, path, true, self.pull.algorithm()),
+            None => Assembly::new(local::create(&path)?, path, false, self.pull.algorithm()),
         };
         let mut old = None;
         loop {
@@ -146,7 +152,7 @@ impl Receiving<'_> {
 
     fn finish(&mut self, assembly: Assembly, fetched: &Fetched) -> Result<Received, End> {
         self.corrupt(fetched)?;
-        if assembly.offset != fetched.size || assembly.hash.digest128() != fetched.hash {
+        if assembly.offset != fetched.size || assembly.sum.clone().finish() != fetched.sum {
             let error = CopyError::Mismatch { path: assembly.path };
             if self.task.action == Action::Whole {
                 return Err(error.into());
@@ -158,16 +164,145 @@ impl Receiving<'_> {
         self.pull.syncer.submit(file, path)?;
         let outcome = Outcome {
             attributes: fetched.attributes,
-            checksum,
+            sum: Some(fetched.sum),
+            checksum: self.pull.named(checksum),
+            form: Form::Whole,
+            stored: None,
             reused: false,
             linked: false,
         };
         Ok(Received::Complete(fetched.size, outcome))
     }
 
+    /// The changed blocks of a file, or all of it when that is better.
+    fn changes(&mut self, answers: &mut Answers, old: Old) -> Result<Received, End> {
+        let (blocks, count) = match self.next(answers)? {
+            Answer::Message(Response::Changed { blocks, count }) => (blocks, count),
+            Answer::Message(Response::InWhole) => {
+                self.pull.tally_blocks(|blocks| blocks.mostly_changed += 1);
+                return self.content(answers, None);
+            }
+            Answer::Message(Response::Failed(failure)) => return self.failed(failure, None),
+            _ => return Err(self.nonsense()),
+        };
+        let numbers = self.numbers(answers, count)?;
+        let path = self.pull.incremental_target(self.task)?;
+        let algorithm = self.pull.algorithm().unwrap_or(Checksum::None);
+        let Some(mut file) = Blocks::begin(path, blocks, numbers, old, algorithm)? else {
+            return Err(self.nonsense());
+        };
+        self.remain(file.ahead());
+        let relative = self.pull.recorded_path(self.task)?.unwrap_or_default();
+        let place = Place {
+            members: &self.pull.members,
+            relative: &relative,
+        };
+        loop {
+            let taken = match self.next(answers)? {
+                Answer::Data(data) => file.data(data, &place),
+                Answer::Message(Response::Zeros { bytes }) if bytes <= file.ahead() => {
+                    file.zeros(bytes, &place)
+                }
+                Answer::Message(Response::Fetched(fetched)) => {
+                    let fetched = fetched.clone();
+                    return self.changed(file, &fetched, &place);
+                }
+                Answer::Message(Response::Failed(failure)) => {
+                    let path = file.path().to_path_buf();
+                    return self.failed(failure, Some(&path));
+                }
+                Answer::Message(_) => return Err(self.nonsense()),
+            };
+            match taken {
+                Ok(true) => self.remain(file.ahead()),
+                Ok(false) => return Err(self.nonsense()),
+                Err(ChainError::Path(error)) => return Err(error.into()),
+                Err(error) => return Err(End::Fatal(error.into())),
+            }
+        }
+    }
+
+    /// The numbers of the blocks that changed.
+    fn numbers(&mut self, answers: &mut Answers, count: u32) -> Result<Vec<u32>, End> {
+        if count > SEGMENT_PAGES {
+            return Err(self.nonsense());
+        }
+        let count = count as usize;
+        let mut numbers = Vec::with_capacity(count);
+        while numbers.len() < count {
+            match self.next(answers)? {
+                Answer::Data(data) if !data.is_empty() && data.len() % 4 == 0 => {
+                    numbers.extend(
+                        data.as_chunks::<4>()
+                            .0
+                            .iter()
+                            .map(|four| u32::from_le_bytes(*four)),
+                    );
+                }
+                _ => return Err(self.nonsense()),
+            }
+        }
+        if numbers.len() > count {
+            return Err(self.nonsense());
+        }
+        Ok(numbers)
+    }
+
+    /// All changes are here: they count if they are all.
+    fn changed(&mut self, file: Blocks, fetched: &Fetched, place: &Place) -> Result<Received, End> {
+        self.corrupt(fetched)?;
+        let path = file.path().to_path_buf();
+        let Some((finished, proven)) = file.finish(fetched, place)? else {
+            return Err(self.nonsense());
+        };
+        let by_lsn = self.task.action == Action::BlocksByLsn;
+        if !proven {
+            drop(finished);
+            std::fs::remove_file(&path).at("remove", &path)?;
+            if by_lsn {
+                log::info!(
+                    "\"{}\" changed in pages whose LSN does not say so: comparing all its pages",
+                    self.pull.source_path(self.task)?.display()
+                );
+                self.pull.tally_blocks(|blocks| blocks.lsn_refuted += 1);
+                return Ok(Received::Differently(Action::BlocksByHash));
+            }
+            self.pull
+                .parent_is_damaged(self.task, "it is not what was recorded when it was copied")?;
+            return Ok(Received::Differently(Action::Whole));
+        }
+        let count = finished.count as u64;
+        self.pull.tally_blocks(|blocks| {
+            if by_lsn {
+                blocks.by_lsn += 1;
+                blocks.blocks_by_lsn += count;
+            } else {
+                blocks.by_hash += 1;
+                blocks.blocks_by_hash += count;
+            }
+        });
+        let outcome = Outcome {
+            attributes: fetched.attributes,
+            sum: Some(fetched.sum),
+            checksum: Some(finished.checksum).filter(|checksum| !checksum.value.is_empty()),
+            form: Form::Blocks {
+                longest: finished.longest,
+            },
+            stored: Some(finished.stored),
+            reused: false,
+            linked: false,
+        };
+        self.pull.syncer.submit(finished.file, finished.path)?;
+        Ok(Received::Complete(fetched.size, outcome))
+    }
+
     /// So much of the file is here: the sending half may ask for more.
     fn arrived(&mut self, offset: u64) {
-        let ahead = self.task.entry.size.saturating_sub(offset);
+        self.remain(self.task.entry.size.saturating_sub(offset));
+    }
+
+    /// So much of the answer is still to come.
+    fn remain(&mut self, ahead: u64) {
         if ahead < self.ahead {
             self.window.leave(self.ahead - ahead);
             self.ahead = ahead;
@@ -219,11 +354,6 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    fn checksum(&self) -> Result<Option<Checksum>, CopyError> {
-        let tablespace = self.pull.item(self.task)?.content == crate::copy::plan::ItemContent::Tablespace;
-        Ok(self.pull.plan.manifest.filter(|_| !tablespace))
-    }
-
     fn open_reference(&self) -> Result<File, End> {
         match self.pull.reference_path(self.task)? {
             Some(path) => Ok(File::open(&path).at("open", &path)?),
@@ -246,7 +376,7 @@ struct Assembly {
     based: bool,
     offset: u64,
     written_back: u64,
-    hash: Xxh3Default,
+    sum: PageSummer,
     checksum: Computation,
     buffer: Vec<u8>,
 }
@@ -259,7 +389,7 @@ impl Assembly {
             based,
             offset: 0,
             written_back: 0,
-            hash: Xxh3Default::new(),
+            sum: PageSummer::default(),
             checksum: checksum.map_or(Computation::None, Checksum::start),
             buffer: Vec::new(),
         }
@@ -337,7 +467,7 @@ impl Assembly {
     }
 
     fn take_in(&mut self, content: &[u8]) {
-        self.hash.update(content);
+        self.sum.update(content);
         self.checksum.update(content);
         self.offset += content.len() as u64;
         if self.offset - self.written_back >= WRITE_BACK_AFTER {

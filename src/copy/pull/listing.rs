@@ -1,17 +1,23 @@
 //! Listing the source, creating the directories, and deciding about every file.
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{Task, below, regular, resume};
+use super::{Task, below, blocks, regular, resume};
 use crate::agent::connection::{AgentError, Connection};
-use crate::agent::message::{Attributes, Entry, EntryKind, Request, Response};
+use crate::agent::message::{Attributes, Entry, EntryKind, Request, Response, Time};
 use crate::agent::serve::bytes_of;
 use crate::base::durable;
 use crate::base::error::PathError;
 use crate::copy::CopyError;
-use crate::copy::compare::decide;
+use crate::copy::compare::{Action, Parent, decide, decide_incremental};
 use crate::copy::plan::{CopyItem, CopyPlan, ItemContent};
+use crate::copy::previous::Previous;
+use crate::postgres::incremental::{Header, incremental_path};
+use crate::postgres::page::{Fork, PAGE_SIZE, relation_file};
 use crate::transport::frame::FrameError;
 
 /// What there is to do.
@@ -25,19 +31,35 @@ pub(super) struct Listed {
     pub(super) directories: Vec<(PathBuf, Attributes)>,
     /// What cannot be copied.
     pub(super) skipped: Vec<PathBuf>,
+    /// Files of unlogged relations that an incremental backup leaves out.
+    pub(super) unlogged: u64,
     /// Seconds spent per item; `None` for single files.
     pub(super) seconds: Vec<Option<f64>>,
 }
 
 /// Lists every item.
-pub(super) fn list(plan: &CopyPlan, control: &mut Connection) -> Result<Listed, CopyError> {
+pub(super) fn list(
+    plan: &CopyPlan,
+    previous: &Previous,
+    control: &mut Connection,
+) -> Result<Listed, CopyError> {
     let mut listed = Listed::default();
     for (index, item) in plan.items.iter().enumerate() {
         let begin = Instant::now();
         match item.content {
             ItemContent::Tablespace | ItemContent::Pgdata => {
                 durable::create_dir_all(&item.destination)?;
-                list_directory(plan, index, item, control, &mut listed)?;
+                let first = listed.tasks.len();
+                let scope = Scope {
+                    plan,
+                    previous,
+                    index,
+                    item,
+                };
+                list_directory(&scope, control, &mut listed)?;
+                if plan.incremental.is_some() {
+                    leave_out_unlogged(&mut listed, first);
+                }
                 listed.seconds.push(Some(begin.elapsed().as_secs_f64()));
             }
             ItemContent::Control | ItemContent::Config { .. } => {
@@ -46,16 +68,21 @@ pub(super) fn list(plan: &CopyPlan, control: &mut Connection) -> Result<Listed, 
             }
         }
     }
+    replace_by_outside_files(plan, &mut listed);
     Ok(listed)
 }
 
-fn list_directory(
-    plan: &CopyPlan,
+/// What deciding about a file needs to know.
+struct Scope<'a> {
+    plan: &'a CopyPlan,
+    previous: &'a Previous,
+    /// The item's index in the plan.
     index: usize,
-    item: &CopyItem,
-    control: &mut Connection,
-    listed: &mut Listed,
-) -> Result<(), CopyError> {
+    item: &'a CopyItem,
+}
+
+fn list_directory(scope: &Scope, control: &mut Connection, listed: &mut Listed) -> Result<(), CopyError> {
+    let item = scope.item;
     control.ask(&Request::List {
         root: bytes_of(&item.source),
         filter: item.filter.clone(),
@@ -66,7 +93,7 @@ fn list_directory(
             Response::Entries(entries) => {
                 for entry in entries {
                     check_path(&entry, control)?;
-                    place(plan, index, item, entry, listed)?;
+                    place(scope, entry, listed)?;
                 }
             }
             Response::Listed { skipped } => {
@@ -80,13 +107,8 @@ fn list_directory(
     }
 }
 
-fn place(
-    plan: &CopyPlan,
-    index: usize,
-    item: &CopyItem,
-    entry: Entry,
-    listed: &mut Listed,
-) -> Result<(), CopyError> {
+fn place(scope: &Scope, entry: Entry, listed: &mut Listed) -> Result<(), CopyError> {
+    let Scope { plan, item, .. } = scope;
     match entry.kind {
         EntryKind::Directory => {
             let path = below(&item.destination, &entry.path);
@@ -103,15 +125,17 @@ fn place(
                 .as_ref()
                 .and_then(|root| regular(&below(root, &entry.path)));
             let target = below(&item.destination, &entry.path);
-            let (attempt, action) = match resume::find(plan, &target, &entry, reference.as_ref()) {
-                Some((attempt, action)) => (Some(attempt), action),
-                None => {
-                    let action = decide(&entry, reference.as_ref(), plan.reuse, plan.safe_horizon);
-                    (None, action)
-                }
+            let found = match scope.incremental(&entry) {
+                Some(action) => Some((None, action)),
+                None => resume::find(plan, &target, &entry, reference.as_ref())
+                    .map(|(attempt, action)| (Some(attempt), action)),
             };
+            let (attempt, action) = found.unwrap_or_else(|| {
+                let action = decide(&entry, reference.as_ref(), plan.reuse, plan.safe_horizon);
+                (None, action)
+            });
             listed.tasks.push(Task {
-                item: index,
+                item: scope.index,
                 entry,
                 action,
                 attempt,
@@ -120,6 +144,92 @@ fn place(
         EntryKind::Symlink | EntryKind::Other => listed.skipped.push(below(&item.source, &entry.path)),
     }
     Ok(())
+}
+
+impl Scope<'_> {
+    /// What an incremental backup does with a file, if anything out of the ordinary.
+    fn incremental(&self, entry: &Entry) -> Option<Action> {
+        let incremental = self.plan.incremental.as_ref()?;
+        let main = relation_file(&entry.path).is_some_and(|file| file.fork == Fork::Main);
+        let parent = if main { self.parent(entry) } else { None };
+        let by_lsn = incremental.since.is_some();
+        decide_incremental(entry, parent, by_lsn, self.plan.safe_horizon)
+    }
+
+    /// The parent's form of a relation file, if all of what is stored of it is there.
+    fn parent(&self, entry: &Entry) -> Option<Parent> {
+        let root = self.item.reference.as_ref()?;
+        let whole = below(root, &entry.path);
+        let changed = below(root, &incremental_path(&entry.path));
+        let destination = below(&self.item.destination, &entry.path);
+        let records = self.plan.records.as_ref()?;
+        let recorded = destination.strip_prefix(&records.directory).ok()?;
+        if let Some(known) = self.previous.known(blocks::relative(recorded)) {
+            let stored = if known.is_whole() { whole } else { changed };
+            return regular(&stored)
+                .filter(|metadata| metadata.len() == known.stored)
+                .map(|_| known.into());
+        }
+        // A backup that Barman took: nothing is known but what is there.
+        if let Some(metadata) = regular(&whole) {
+            return Some(Parent {
+                size: metadata.len(),
+                modified: Time::modified(&metadata),
+                summed: false,
+            });
+        }
+        let metadata = regular(&changed)?;
+        let file = File::open(&changed).ok()?;
+        let header = Header::read(&mut BufReader::new(file), metadata.len()).ok()?;
+        Some(Parent {
+            size: u64::from(header.rebuilt_blocks()) * PAGE_SIZE as u64,
+            modified: Time::modified(&metadata),
+            summed: false,
+        })
+    }
+}
+
+/// Leaves out what PostgreSQL makes anew from the init forks, as `pg_basebackup` does. `first` is the first task of the item.
+fn leave_out_unlogged(listed: &mut Listed, first: usize) {
+    let of_item = listed.tasks.get(first..).unwrap_or_default();
+    let unlogged: HashSet<Vec<u8>> = of_item
+        .iter()
+        .filter_map(|task| relation_file(&task.entry.path))
+        .filter(|file| file.fork == Fork::Init)
+        .map(|file| file.relation.to_vec())
+        .collect();
+    if unlogged.is_empty() {
+        return;
+    }
+    let mut index = 0;
+    let before = listed.tasks.len();
+    listed.tasks.retain(|task| {
+        let of_item = index >= first;
+        index += 1;
+        let file = relation_file(&task.entry.path).filter(|file| file.fork != Fork::Init);
+        !(of_item && file.is_some_and(|file| unlogged.contains(file.relation)))
+    });
+    listed.unlogged += (before - listed.tasks.len()) as u64;
+}
+
+/// A configuration file from elsewhere takes the place of one of the same name in the data directory.
+fn replace_by_outside_files(plan: &CopyPlan, listed: &mut Listed) {
+    let is_outside = |item: &CopyItem| matches!(item.content, ItemContent::Config { .. });
+    let target = |task: &Task| {
+        let item = plan.items.get(task.item)?;
+        Some((is_outside(item), below(&item.destination, &task.entry.path)))
+    };
+    let outside: HashSet<PathBuf> = listed
+        .tasks
+        .iter()
+        .filter(|task| plan.items.get(task.item).is_some_and(is_outside))
+        .filter_map(|task| Some(target(task)?.1))
+        .collect();
+    if !outside.is_empty() {
+        listed.tasks.retain(|task| {
+            target(task).is_none_or(|(is_outside, path)| is_outside || !outside.contains(&path))
+        });
+    }
 }
 
 /// A single file: looked at through its directory's listing would cost more than it tells; the fetch will say.

@@ -1,10 +1,12 @@
 //! Taking a backup: listing, comparing, and the workers that fetch.
 
 mod assemble;
+mod blocks;
 mod finish;
 mod listing;
 mod resume;
 mod sending;
+mod stubs;
 mod window;
 mod worker;
 
@@ -15,9 +17,10 @@ use std::time::Instant;
 
 use super::compare::Action;
 use super::plan::{CopyItem, CopyPlan, ItemContent, Reuse};
-use super::previous::PreviousManifest;
+use super::previous::Previous;
 use super::queue::Queue;
-use super::report::{CopyReport, CorruptBlock, ItemReport, ManifestEntry, Method};
+use super::records::{FileChecksum, FileRecord, Form, RecordWriter};
+use super::report::{BlockReport, CopyReport, CorruptBlock, ItemReport, Method};
 use super::{CopyError, rsync};
 use crate::agent::connection::{ConnectError, Connection};
 use crate::agent::message::{Attributes, Entry};
@@ -25,7 +28,10 @@ use crate::agent::syncer::Syncer;
 use crate::base::bandwidth::Bandwidth;
 use crate::base::error::PathError;
 use crate::base::report::{Progress, Reporter, Total};
+use crate::postgres::manifest::Checksum;
+use crate::postgres::page_sum::PageSum;
 use crate::transport::Remote;
+use stubs::Stubs;
 
 /// One file to bring in.
 #[derive(Debug, Clone)]
@@ -47,9 +53,11 @@ struct Pull<'a> {
     queue: Queue<Task>,
     syncer: Syncer,
     bandwidth: Bandwidth,
-    previous: PreviousManifest,
-    /// Where manifest paths start.
-    pgdata: Option<PathBuf>,
+    previous: Previous,
+    records: Mutex<Option<RecordWriter>>,
+    /// Of an incremental copy: the directory of this backup, then those of the chain.
+    members: Vec<PathBuf>,
+    stubs: Stubs,
     tally: Mutex<Tally>,
     progress: Box<dyn Progress>,
 }
@@ -59,7 +67,8 @@ struct Tally {
     items: Vec<ItemTally>,
     vanished: Vec<PathBuf>,
     corrupt: Vec<CorruptBlock>,
-    manifest: Vec<ManifestEntry>,
+    blocks: BlockReport,
+    backup_bytes: u64,
     stored_bytes: u64,
     reused_files: u64,
     wire_bytes: u64,
@@ -84,6 +93,9 @@ pub(super) fn pull(
     let stop = crate::transport::patience::Stop::default();
     let mut control = match Connection::open(source, plan.compress, &stop) {
         Ok(connection) => connection,
+        Err(ConnectError::CannotRun { reason, .. }) if plan.incremental.is_some() => {
+            return Err(CopyError::SourceNeedsAgent { reason });
+        }
         Err(ConnectError::CannotRun { reason, .. }) => {
             reporter.warning(&format!(
                 "The agent cannot run on the source ({reason}): copying with rsync"
@@ -94,7 +106,8 @@ pub(super) fn pull(
         Err(ConnectError::Path(error)) => return Err(error.into()),
     };
     let noise = control.noise().to_vec();
-    let mut listed = listing::list(plan, &mut control)?;
+    let previous = Previous::load(plan);
+    let mut listed = listing::list(plan, &previous, &mut control)?;
     for path in &listed.skipped {
         log::info!(
             "\"{}\" is a dangling link or no regular file: left out",
@@ -117,12 +130,13 @@ pub(super) fn pull(
         queue: Queue::new(),
         syncer: Syncer::new(plan.jobs.clamp(2, 8)),
         bandwidth: Bandwidth::kib_per_second(plan.bandwidth_kib),
-        previous: PreviousManifest::load(plan),
-        pgdata: plan
-            .items
-            .iter()
-            .find(|item| item.content == ItemContent::Pgdata)
-            .map(|item| item.destination.clone()),
+        previous,
+        records: Mutex::new(match &plan.records {
+            Some(records) => Some(RecordWriter::create(&records.path)?),
+            None => None,
+        }),
+        members: members(plan),
+        stubs: Stubs::default(),
         tally: Mutex::new(Tally::new(plan.items.len())),
         progress: reporter.progress("Copying", total),
     };
@@ -162,7 +176,10 @@ pub(super) fn pull(
         pull.queue.close();
         result
     });
+    let records = pull.records.get_mut().unwrap_or_else(PoisonError::into_inner);
+    let records = records.take().map_or(Ok(()), RecordWriter::finish);
     result?;
+    records?;
     finish::directories(&pull.syncer, &listed.directories)?;
     let syncer = std::mem::replace(&mut pull.syncer, Syncer::new(1));
     syncer.finish()?;
@@ -201,13 +218,13 @@ impl Pull<'_> {
 
     /// A file is in the backup.
     fn complete(&self, task: &Task, size: u64, started: Instant, outcome: Outcome) -> Result<(), CopyError> {
-        let target = self.target_path(task)?;
-        let entry = self.manifest_entry(&target, size, outcome.attributes, outcome.checksum);
+        let stored = outcome.stored.unwrap_or(size);
+        self.record(task, size, &outcome)?;
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.manifest.extend(entry);
         tally.reused_files += u64::from(outcome.reused);
+        tally.backup_bytes += stored;
         if !outcome.linked {
-            tally.stored_bytes += size;
+            tally.stored_bytes += stored;
         }
         tally.spent(task, started, size, 1);
         drop(tally);
@@ -236,21 +253,54 @@ impl Pull<'_> {
         Ok(())
     }
 
-    fn manifest_entry(
-        &self,
-        target: &Path,
-        size: u64,
-        attributes: Attributes,
-        checksum: Vec<u8>,
-    ) -> Option<ManifestEntry> {
-        self.plan.manifest?;
-        let path = target.strip_prefix(self.pgdata.as_deref()?).ok()?.to_path_buf();
-        Some(ManifestEntry {
-            path,
+    fn record(&self, task: &Task, size: u64, outcome: &Outcome) -> Result<(), CopyError> {
+        let Some(path) = self.recorded_path(task)? else {
+            return Ok(());
+        };
+        let record = FileRecord {
+            path: path.into(),
+            mode: outcome.attributes.mode,
             size,
-            modified: attributes.modified.into(),
-            checksum,
-        })
+            modified: outcome.attributes.modified,
+            sum: outcome.sum,
+            form: outcome.form,
+            stored: outcome.stored.unwrap_or(size),
+            checksum: outcome.checksum.clone(),
+        };
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        match records.as_mut() {
+            Some(records) => Ok(records.add(&record)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The path of the file within the backup; `None` when nothing is recorded.
+    fn recorded_path(&self, task: &Task) -> Result<Option<Vec<u8>>, CopyError> {
+        let Some(records) = &self.plan.records else {
+            return Ok(None);
+        };
+        let target = self.target_path(task)?;
+        Ok(target
+            .strip_prefix(&records.directory)
+            .ok()
+            .map(|path| blocks::relative(path).to_vec()))
+    }
+
+    /// The algorithm of checksums; `None` when none are needed.
+    fn algorithm(&self) -> Option<Checksum> {
+        let recorded = self.plan.records.is_some().then_some(Checksum::Crc32c);
+        self.plan.manifest.or(recorded)
+    }
+
+    /// A checksum in that algorithm.
+    fn named(&self, value: Vec<u8>) -> Option<FileChecksum> {
+        let algorithm = self.algorithm().filter(|_| !value.is_empty())?;
+        Some(FileChecksum { algorithm, value })
+    }
+
+    fn tally_blocks(&self, count: impl FnOnce(&mut BlockReport)) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        count(&mut tally.blocks);
     }
 
     fn report(self, begin: Instant, listed: listing::Listed, noise: Vec<String>) -> CopyReport {
@@ -265,7 +315,11 @@ impl Pull<'_> {
             vanished: tally.vanished,
             skipped: listed.skipped,
             corrupt: tally.corrupt,
-            manifest: tally.manifest,
+            backup_bytes: tally.backup_bytes,
+            blocks: BlockReport {
+                unlogged: listed.unlogged,
+                ..tally.blocks
+            },
             method: Method::Agent,
             noise,
             ..CopyReport::default()
@@ -273,7 +327,6 @@ impl Pull<'_> {
         report
             .corrupt
             .sort_by(|one, other| (&one.path, one.block).cmp(&(&other.path, other.block)));
-        report.manifest.sort_by(|one, other| one.path.cmp(&other.path));
         report.analysis_seconds = listed.seconds.iter().flatten().sum();
         let first = tally.items.iter().filter_map(|item| item.first).min();
         let last = tally.items.iter().filter_map(|item| item.last).max();
@@ -296,8 +349,13 @@ impl Pull<'_> {
 /// How a file got into the backup.
 struct Outcome {
     attributes: Attributes,
-    checksum: Vec<u8>,
+    sum: Option<PageSum>,
+    checksum: Option<FileChecksum>,
+    form: Form,
+    /// Bytes stored, when they are not those of the file.
+    stored: Option<u64>,
     reused: bool,
+    /// Whether it is one more name of a file that is stored already.
     linked: bool,
 }
 
@@ -307,7 +365,8 @@ impl Tally {
             items: vec![ItemTally::default(); items],
             vanished: Vec::new(),
             corrupt: Vec::new(),
-            manifest: Vec::new(),
+            blocks: BlockReport::default(),
+            backup_bytes: 0,
             stored_bytes: 0,
             reused_files: 0,
             wire_bytes: 0,
@@ -332,6 +391,16 @@ fn span(first: Option<Instant>, last: Option<Instant>) -> f64 {
         (Some(first), Some(last)) => last.saturating_duration_since(first).as_secs_f64(),
         _ => 0.0,
     }
+}
+
+/// The backups that blocks are read from: this one, then those of the chain.
+fn members(plan: &CopyPlan) -> Vec<PathBuf> {
+    let own = plan.records.as_ref().map(|records| records.directory.clone());
+    let chain = plan
+        .incremental
+        .iter()
+        .flat_map(|incremental| &incremental.members);
+    own.into_iter().chain(chain.cloned()).collect()
 }
 
 /// `root/relative`; the root itself for an empty path.

@@ -3,24 +3,30 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use super::blocks::Old;
 use super::window::Window;
 use super::worker::{End, Expect, Pending};
-use super::{Outcome, Pull, Task, regular};
+use super::{Outcome, Pull, Task, regular, stubs};
 use crate::agent::connection::Requests;
-use crate::agent::message::{Checks, FetchMode, ROLLING_WINDOW, Request};
+use crate::agent::message::{Attributes, Checks, FetchMode, ROLLING_WINDOW, Request, Since};
 use crate::agent::serve::bytes_of;
 use crate::agent::{delta, source};
 use crate::base::error::{PathContext, PathError};
 use crate::base::sys;
 use crate::copy::CopyError;
+use crate::copy::chain::Rebuilt;
 use crate::copy::compare::{Action, delta_for, linkable};
 use crate::copy::local;
-use crate::copy::plan::{ItemContent, Reuse};
+use crate::copy::plan::Reuse;
+use crate::copy::records::{FileChecksum, Form, Known};
+use crate::postgres::incremental::incremental_path;
 use crate::postgres::page::{FileKind, PAGE_SIZE, SEGMENT_PAGES, file_kind};
+use crate::postgres::page_sum::PageSum;
 use crate::transport::frame::FrameError;
 use crate::transport::patience::Stop;
 
@@ -84,6 +90,9 @@ impl Sending<'_> {
             Action::Pages => self.pages(&task, started),
             Action::Rolling => self.rolling(&task, started),
             Action::Whole => self.whole(&task, started),
+            Action::Stub => self.stub(&task, started),
+            Action::BlocksByLsn => self.blocks_by_lsn(&task, started),
+            Action::BlocksByHash => self.blocks_by_hash(&task, started),
         };
         match result {
             Ok(Begun::Done) => Ok(()),
@@ -108,30 +117,22 @@ impl Sending<'_> {
         let Some(old) = regular(&reference) else {
             return Ok(Begun::Differently(Action::Whole));
         };
-        let target = self.pull.target_path(task)?;
-        // Of the files of an attempt nothing is recorded.
-        let known = target
-            .strip_prefix(self.pull.pgdata.as_deref().unwrap_or(&target))
-            .ok()
-            .filter(|_| task.attempt.is_none())
-            .and_then(|path| {
-                self.pull
-                    .previous
-                    .checksum(&bytes_of(path), old.len(), task.entry.attributes)
-            });
-        let checksum = match (known, self.pull.plan.manifest) {
-            (Some(known), Some(_)) => known,
-            (None, Some(algorithm)) if self.in_manifest(task)? => {
-                local::hash(&reference, Some(algorithm), &|| self.stop.check())?.checksum
-            }
-            _ => Vec::new(),
-        };
+        let attributes = task.entry.attributes;
+        let (mut sum, mut checksum) = self.pull.known_content(task, old.len(), attributes)?;
+        if self.pull.plan.manifest.is_some() && checksum.is_none() {
+            let found = local::hash(&reference, self.pull.algorithm(), &|| self.stop.check())?;
+            sum = Some(found.sum);
+            checksum = self.pull.named(found.checksum);
+        }
         let linked = self
             .pull
             .take_over(task, &reference, &old, task.entry.attributes)?;
         let outcome = Outcome {
-            attributes: task.entry.attributes,
+            attributes,
+            sum,
             checksum,
+            form: Form::Whole,
+            stored: None,
             reused: true,
             linked,
         };
@@ -151,12 +152,7 @@ impl Sending<'_> {
         if task.entry.size >= WORTH_A_FLUSH {
             self.requests.flush().map_err(|error| self.broken(error))?;
         }
-        let algorithm = if self.in_manifest(task)? {
-            self.pull.plan.manifest
-        } else {
-            None
-        };
-        let hash = local::hash(&reference, algorithm, &|| self.stop.check())?;
+        let hash = local::hash(&reference, self.pull.algorithm(), &|| self.stop.check())?;
         self.expect(task, Expect::Hash(hash), started)?;
         Ok(Begun::Done)
     }
@@ -207,7 +203,7 @@ impl Sending<'_> {
                 target.write_all_at(content, offset).at("write", &path)?;
             }
             hashes.clear();
-            delta::page_hashes(content, &mut hashes);
+            delta::page_sums(offset / PAGE_SIZE as u64, content, &mut hashes);
             self.requests.data(&hashes).map_err(|error| self.broken(error))?;
             if count == source::WINDOW {
                 // Long files: the other side works on this window while we read the next.
@@ -252,6 +248,110 @@ impl Sending<'_> {
         self.send_message(&Request::BaseEnd)
     }
 
+    /// A relation file that is as the parent has it.
+    fn stub(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
+        let attributes = task.entry.attributes;
+        let size = task.entry.size;
+        let blocks = u32::try_from(size / PAGE_SIZE as u64).unwrap_or(u32::MAX);
+        let path = self.pull.incremental_target(task)?;
+        let linked = self.pull.stubs.place(blocks, &path, &self.pull.syncer)?;
+        let known = self.pull.known(task)?;
+        let outcome = Outcome {
+            attributes,
+            sum: known.and_then(|known| known.sum),
+            checksum: self
+                .pull
+                .algorithm()
+                .map(|algorithm| stubs::checksum(blocks, algorithm)),
+            form: Form::Blocks {
+                longest: known.map_or(blocks, |known| known.longest().max(blocks)),
+            },
+            stored: Some(stubs::content(blocks).len() as u64),
+            reused: true,
+            linked,
+        };
+        self.pull.tally_blocks(|blocks| blocks.unchanged += 1);
+        self.pull.complete(task, size, started, outcome)?;
+        Ok(Begun::Done)
+    }
+
+    fn blocks_by_lsn(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
+        let incremental = self.pull.plan.incremental.as_ref();
+        let lsn = incremental.and_then(|incremental| incremental.since);
+        let (Some(known), Some(lsn)) = (self.pull.known(task)?, lsn) else {
+            return Ok(Begun::Differently(Action::BlocksByHash));
+        };
+        let old = Old {
+            blocks: u32::try_from(known.size / PAGE_SIZE as u64).unwrap_or(u32::MAX),
+            longest: known.longest(),
+            sum: known.sum,
+        };
+        self.expect(task, Expect::Blocks(old), started)?;
+        let since = Since {
+            lsn: Some(lsn.0),
+            blocks: old.blocks,
+            longest: old.longest,
+        };
+        self.fetch(task, FetchMode::Blocks(since))
+            .map_err(Refused::after)?;
+        Ok(Begun::Done)
+    }
+
+    fn blocks_by_hash(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
+        let relative = self.pull.recorded_path(task)?.unwrap_or_default();
+        let chain = self.pull.members.get(1..).unwrap_or_default();
+        let rebuilt = match Rebuilt::open(chain, &relative) {
+            Ok(Some(rebuilt)) if rebuilt.size().is_multiple_of(PAGE_SIZE as u64) => rebuilt,
+            Ok(_) => return Ok(Begun::Differently(Action::Whole)),
+            Err(error) => {
+                self.pull.parent_is_damaged(task, &error.to_string())?;
+                return Ok(Begun::Differently(Action::Whole));
+            }
+        };
+        let known = self.pull.known(task)?;
+        let old = Old {
+            blocks: u32::try_from(rebuilt.size() / PAGE_SIZE as u64).unwrap_or(u32::MAX),
+            longest: rebuilt.longest(),
+            sum: known
+                .filter(|known| known.size == rebuilt.size())
+                .and_then(|known| known.sum),
+        };
+        self.expect(task, Expect::Blocks(old), started)?;
+        let described = self.describe_rebuilt(task, &rebuilt, old);
+        described.map_err(Refused::after)?;
+        Ok(Begun::Done)
+    }
+
+    fn describe_rebuilt(&mut self, task: &Task, rebuilt: &Rebuilt, old: Old) -> Result<(), Refused> {
+        self.fetch(
+            task,
+            FetchMode::Blocks(Since {
+                lsn: None,
+                blocks: old.blocks,
+                longest: old.longest,
+            }),
+        )?;
+        let wanted = task.entry.size.min(rebuilt.size());
+        let mut buffer = vec![0_u8; source::WINDOW.min(usize::try_from(wanted).unwrap_or(usize::MAX))];
+        let mut hashes = Vec::new();
+        let mut offset = 0;
+        while offset < wanted {
+            let count = rebuilt.read_at(&mut buffer, offset)?;
+            let content = buffer.get(..count).unwrap_or_default();
+            if content.is_empty() {
+                break;
+            }
+            hashes.clear();
+            delta::page_sums(offset / PAGE_SIZE as u64, content, &mut hashes);
+            self.requests.data(&hashes).map_err(|error| self.broken(error))?;
+            if count == source::WINDOW {
+                self.requests.flush().map_err(|error| self.broken(error))?;
+            }
+            offset += count as u64;
+        }
+        self.send_message(&Request::BaseEnd)
+    }
+
     fn whole(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
         self.expect(task, Expect::Content, started)?;
         self.fetch(task, FetchMode::Whole).map_err(Refused::after)?;
@@ -272,10 +372,6 @@ impl Sending<'_> {
                 _ => None,
             });
         self.send_message(&Request::Fetch { path, mode, checks })
-    }
-
-    fn in_manifest(&self, task: &Task) -> Result<bool, CopyError> {
-        Ok(self.pull.plan.manifest.is_some() && self.pull.item(task)?.content != ItemContent::Tablespace)
     }
 
     fn expect(&mut self, task: &Task, expect: Expect, started: Instant) -> Result<(), Refused> {
@@ -366,6 +462,54 @@ fn read_window(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 }
 
 impl Pull<'_> {
+    /// What the previous backup's records say about a file.
+    pub(super) fn known(&self, task: &Task) -> Result<Option<&Known>, CopyError> {
+        let path = self.recorded_path(task)?;
+        Ok(path.and_then(|path| self.previous.known(&path)))
+    }
+
+    /// Sum and checksum of a file that is unchanged, as far as they are known.
+    fn known_content(
+        &self,
+        task: &Task,
+        size: u64,
+        attributes: Attributes,
+    ) -> Result<(Option<PageSum>, Option<FileChecksum>), CopyError> {
+        // Of the files of a failed attempt nothing is recorded.
+        let path = self.recorded_path(task)?.filter(|_| task.attempt.is_none());
+        let Some(path) = path else {
+            return Ok((None, None));
+        };
+        let sum = self
+            .previous
+            .known(&path)
+            .filter(|known| known.size == size && known.modified == attributes.modified)
+            .and_then(|known| known.sum);
+        let required = self.plan.manifest;
+        let checksum = self
+            .previous
+            .checksum(&path, size, attributes.modified)
+            .filter(|checksum| required.is_none_or(|algorithm| algorithm == checksum.algorithm));
+        Ok((sum, checksum))
+    }
+
+    /// Where the changed blocks of a file go.
+    pub(super) fn incremental_target(&self, task: &Task) -> Result<PathBuf, CopyError> {
+        let destination = &self.item(task)?.destination;
+        Ok(super::below(destination, &incremental_path(&task.entry.path)))
+    }
+
+    /// The parent's form of a file is not what it was: nothing can build on it.
+    pub(super) fn parent_is_damaged(&self, task: &Task, reason: &str) -> Result<(), CopyError> {
+        self.reporter.warning(&format!(
+            "\"{}\" is copied whole, because its parent cannot be relied on ({reason}): verify the older backups of this \
+             server",
+            self.source_path(task)?.display()
+        ));
+        self.tally_blocks(|blocks| blocks.parent_damaged += 1);
+        Ok(())
+    }
+
     /// Takes an unchanged file from the previous backup; whether it is a hard link now.
     pub(super) fn take_over(
         &self,

@@ -35,6 +35,8 @@ pub(super) enum Expect {
     Onto(std::fs::File),
     /// The file.
     Content,
+    /// The blocks that changed since this form of it.
+    Blocks(super::blocks::Old),
 }
 
 /// Why a conversation ended before its time.

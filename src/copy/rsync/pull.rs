@@ -10,13 +10,14 @@ use std::time::{Instant, SystemTime};
 
 use super::command::{Rsync, near, run};
 use crate::agent::filter::Filter;
-use crate::agent::message::{Entry, EntryKind, Time};
+use crate::agent::message::{Attributes, Entry, EntryKind, Time};
 use crate::agent::tree;
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::base::report::Reporter;
 use crate::copy::plan::{CopyItem, CopyPlan, ItemContent, Reuse};
-use crate::copy::report::{CopyReport, ItemReport, ManifestEntry, Method};
+use crate::copy::records::{FileChecksum, FileRecord, Form, RecordWriter};
+use crate::copy::report::{CopyReport, ItemReport, Method};
 use crate::copy::{CopyError, local};
 use crate::transport::Remote;
 
@@ -57,20 +58,24 @@ pub(in crate::copy) fn pull(
             copy_item(plan, &rsync, item, done)?;
         }
     }
+    let mut records = match &plan.records {
+        Some(records) => Some(RecordWriter::create(&records.path)?),
+        None => None,
+    };
     for (item, done) in plan.items.iter().zip(&mut report.items) {
         account(
             plan,
             item,
             done,
-            &mut report.manifest,
+            &mut records,
             &mut report.stored_bytes,
             &mut report.reused_files,
         )?;
     }
-    report.manifest.sort_by(|one, other| one.path.cmp(&other.path));
-    report.manifest.dedup_by(|one, other| one.path == other.path);
+    records.map_or(Ok(()), RecordWriter::finish)?;
     report.files = report.items.iter().map(|item| item.files).sum();
     report.total_bytes = report.items.iter().map(|item| item.bytes).sum();
+    report.backup_bytes = report.total_bytes;
     report.analysis_seconds = report.items.iter().filter_map(|item| item.analysis_seconds).sum();
     report.copy_seconds = report.items.iter().map(|item| item.copy_seconds).sum();
     report.total_seconds = begin.elapsed().as_secs_f64();
@@ -270,11 +275,12 @@ fn account(
     plan: &CopyPlan,
     item: &CopyItem,
     done: &mut ItemReport,
-    manifest: &mut Vec<ManifestEntry>,
+    records: &mut Option<RecordWriter>,
     stored: &mut u64,
     reused: &mut u64,
 ) -> Result<(), CopyError> {
-    let pgdata = plan.items.iter().find(|item| item.content == ItemContent::Pgdata);
+    // The other items lie in the data directory, and are met there.
+    let is_directory = matches!(item.content, ItemContent::Pgdata | ItemContent::Tablespace);
     let mut files = Vec::new();
     let mut directories = Vec::new();
     if item.destination.is_dir() {
@@ -300,24 +306,50 @@ fn account(
         } else {
             *reused += 1;
         }
-        let inside = pgdata.and_then(|pgdata| path.strip_prefix(&pgdata.destination).ok());
-        if let (Some(algorithm), Some(inside)) = (plan.manifest, inside) {
-            let sum = local::hash(&path, Some(algorithm), &|| {
-                crate::base::interrupt::check().map_err(std::io::Error::other)
-            })?;
-            let modified = Time::modified(&metadata).into();
-            manifest.push(ManifestEntry {
-                path: inside.to_path_buf(),
-                size: sum.size,
-                modified,
-                checksum: sum.checksum,
-            });
+        if let (true, Some(records)) = (is_directory, records.as_mut()) {
+            record(plan, &path, &metadata, records)?;
         }
     }
     for directory in directories {
         durable::sync_dir(&directory)?;
     }
     durable::sync_parent(&item.destination)?;
+    Ok(())
+}
+
+/// Records a file. It is read only if its checksum is needed.
+fn record(
+    plan: &CopyPlan,
+    path: &Path,
+    metadata: &fs::Metadata,
+    records: &mut RecordWriter,
+) -> Result<(), CopyError> {
+    let directory = plan.records.as_ref().map(|records| &records.directory);
+    let Some(relative) = directory.and_then(|directory| path.strip_prefix(directory).ok()) else {
+        return Ok(());
+    };
+    let known = match plan.manifest {
+        Some(algorithm) => {
+            let found = local::hash(path, Some(algorithm), &|| {
+                crate::base::interrupt::check().map_err(std::io::Error::other)
+            })?;
+            let value = found.checksum;
+            Some((found.sum, FileChecksum { algorithm, value }))
+        }
+        None => None,
+    };
+    let attributes = Attributes::of(metadata);
+    let (sum, checksum) = known.unzip();
+    records.add(&FileRecord {
+        path: relative.as_os_str().as_bytes().into(),
+        mode: attributes.mode,
+        size: metadata.len(),
+        modified: attributes.modified,
+        sum,
+        form: Form::Whole,
+        stored: metadata.len(),
+        checksum,
+    })?;
     Ok(())
 }
 

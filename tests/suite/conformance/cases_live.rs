@@ -225,7 +225,7 @@ fn render(live: &Live, finished: &Finished, tool: &Tool) -> String {
                 && !line.starts_with("  | 0")
         })
         // differences.md: "sidecar".
-        .filter(|line| !line.contains("-barkeep.json"))
+        .filter(|line| !line.contains("-barkeep"))
         .filter(|line| !line.contains("copy_stats") && !line.contains("/163") && !line.contains("PG_15_"))
         .map(|line| {
             if line.starts_with("f ") {
