@@ -20,6 +20,7 @@ mod manifest;
 mod options;
 mod plan;
 mod purge;
+mod resume;
 mod run;
 mod settle;
 mod sidecar;

@@ -21,6 +21,7 @@ use crate::transport::{Remote, SshOptions};
 use super::error::BackupError;
 use super::held::{self, HeldSession};
 use super::options::BackupOptions;
+use super::resume::Attempts;
 use super::standby::{self, Primary};
 use super::start_stop::{self, Ended};
 use super::{BackupOutcome, Prepared, plan, purge};
@@ -43,6 +44,8 @@ pub(super) struct Run<'a> {
     pub(super) action: &'static str,
     /// When PostgreSQL had begun the backup.
     pub(super) copying_since: (Timestamp, Instant),
+    /// Failed backups that this one goes on from.
+    attempts: Attempts,
 }
 
 impl<'a> Run<'a> {
@@ -65,6 +68,7 @@ impl<'a> Run<'a> {
             info: prepared.info,
             action: "starting backup",
             copying_since: (calendar::now(), Instant::now()),
+            attempts: Attempts::default(),
         }
     }
 
@@ -91,6 +95,10 @@ impl<'a> Run<'a> {
                 "Backup manifest for backup '{}' successfully generated for server {}",
                 self.info.id, self.config.name
             ));
+        }
+        let attempts = std::mem::take(&mut self.attempts);
+        if taken.is_ok() && interrupt::check().is_ok() {
+            self.delete_attempts(attempts);
         }
         drop(self.lock.take());
         // What was asked to stop does not begin anything new; cron does the rest.
@@ -204,7 +212,9 @@ impl<'a> Run<'a> {
         self.warn_of_external_files(pgdata);
         // The lock keeps deletion, ours and Barman's, away from the files that are taken over (B5).
         let reference = self.reference()?;
-        let plan = plan::copy_plan(
+        self.attempts = self.attempts()?;
+        self.note_boot()?;
+        let mut plan = plan::copy_plan(
             self.config,
             &self.catalog,
             &self.info,
@@ -212,6 +222,7 @@ impl<'a> Run<'a> {
             begin,
             reference.as_ref().map(|(info, _lock)| info),
         );
+        plan.resume = self.resume_plan(&self.attempts);
         durable::create_dir_all(&self.catalog.layout().base_dir(&self.info.id))?;
         let remote = self.remote()?;
         let since = Instant::now();

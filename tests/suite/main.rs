@@ -12,6 +12,7 @@ mod crash;
 mod differential;
 mod engine;
 mod interop;
+mod resume;
 mod sample_hooks;
 mod scale;
 mod scenario;
@@ -48,6 +49,7 @@ fn main() {
     trials.extend(interop::trials(&barkeep));
     trials.extend(chains::trials(&barkeep));
     trials.extend(crash::trials(&barkeep));
+    trials.extend(resume::trials(&barkeep));
     trials.extend(scale::trials(&barkeep));
     trials.extend(unusual_backups::trials(&barkeep));
     trials.extend(sample_hooks::trials(&barkeep));
