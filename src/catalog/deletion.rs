@@ -20,7 +20,7 @@ use crate::hooks::{BackupVariables, HookError, HookEvent, HookRunner, HookSubjec
 
 use super::deletion_plan::{self, DeletionPlan, DeletionRules, DeletionStep, Refusal, Requester};
 use super::wal_removal::WalRemovalError;
-use super::{BackupId, BackupInfo, BackupStatus, BackupType, Catalog, CatalogError};
+use super::{BackupId, BackupInfo, BackupStatus, BackupType, Backups, Catalog, CatalogError};
 
 /// What the metadata of a backup say as long as its deletion is not complete.
 const UNFINISHED: &str = "deletion not finished: delete this backup again";
@@ -143,8 +143,13 @@ impl<'a> Deletion<'a> {
     /// # Errors
     /// The backup must not be deleted, or the catalog cannot be read.
     pub fn plan(&self, id: &BackupId) -> Result<DeletionPlan, DeletionError> {
+        self.plan_after(id, &Backups::new())
+    }
+
+    /// As [`Deletion::plan`], in a run that has deleted `gone` already.
+    pub(super) fn plan_after(&self, id: &BackupId, gone: &Backups) -> Result<DeletionPlan, DeletionError> {
         self.check(id)?;
-        Ok(self.catalog.plan_deletion(id, &self.rules)?)
+        Ok(self.catalog.plan_deletion_after(id, &self.rules, gone)?)
     }
 
     /// Whether the backup may be deleted.
@@ -410,7 +415,7 @@ impl Catalog {
 }
 
 /// Removes a directory and everything in it, durably. Does not follow symbolic links.
-fn remove_tree(directory: &Path) -> Result<(), PathError> {
+pub(super) fn remove_tree(directory: &Path) -> Result<(), PathError> {
     match fs::remove_dir_all(directory) {
         Ok(()) => durable::sync_parent(directory),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

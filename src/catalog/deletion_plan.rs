@@ -198,6 +198,20 @@ impl Catalog {
     /// # Errors
     /// The catalog cannot be read.
     pub fn plan_deletion(&self, id: &BackupId, rules: &DeletionRules) -> Result<DeletionPlan, CatalogError> {
+        self.plan_deletion_after(id, rules, &Backups::new())
+    }
+
+    /// As [`Catalog::plan_deletion`], for a run of the retention policy that has deleted `gone` already: WAL that stayed
+    /// because one of these came before or after another goes now.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub(super) fn plan_deletion_after(
+        &self,
+        id: &BackupId,
+        rules: &DeletionRules,
+        gone: &Backups,
+    ) -> Result<DeletionPlan, CatalogError> {
         let backups = self.backups()?;
         let keeps = self.keeps(&backups)?;
         let order = chains::post_order(&backups, id);
@@ -223,7 +237,11 @@ impl Catalog {
         if rules.requester == Requester::Retention
             && let Some(last) = wal_rules.last_mut()
         {
-            *last = oldest_first(backups, &keeps, &order, rules);
+            let mut doomed: Vec<BackupId> = order.iter().chain(gone.keys()).cloned().collect();
+            doomed.sort();
+            let mut before = backups;
+            before.extend(gone.clone());
+            *last = oldest_first(before, &keeps, &doomed, rules);
         }
         self.select_wal(&mut steps, &wal_rules)?;
         Ok(DeletionPlan {
@@ -269,17 +287,17 @@ impl Catalog {
     }
 }
 
-/// The rules of a whole chain that goes. Barman's retention removes its backups one by one, the oldest first, and each
-/// takes its WAL along; we remove the data of children first, but the same WAL.
+/// The rules of all backups that go. Barman's retention removes them one by one, the oldest first, and each takes its
+/// WAL along; we remove whole chains, children first, but the same WAL. Each rule is that of a catalog without the older
+/// ones, so it holds no sooner than they are gone.
 fn oldest_first(
     mut left: Backups,
     keeps: &BTreeMap<BackupId, KeepTarget>,
-    chain: &[BackupId],
+    doomed: &[BackupId],
     rules: &DeletionRules,
 ) -> Vec<WalRule> {
-    let mut ids = chain.to_vec();
-    ids.sort();
-    ids.iter()
+    doomed
+        .iter()
         .filter_map(|id| {
             let info = left.get(id).cloned()?;
             let rule = wal_rule(&left, keeps, &info, rules);

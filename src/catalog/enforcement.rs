@@ -3,15 +3,16 @@
 //! Unlike Barman's, it takes the lock of `backup` and `delete`: a running backup may link to the files of any older one.
 
 use std::fs;
+use std::path::PathBuf;
 
 use chrono::Utc;
 
-use crate::base::error::PathError;
 use crate::base::lock::LockError;
 use crate::base::report::Reporter;
 use crate::config::ServerConfig;
 use crate::hooks::HookRunner;
 
+use super::deletion::remove_tree;
 use super::deletion_plan::Requester;
 use super::retention::{RetentionPolicy, RetentionStatus};
 use super::{BackupId, Backups, Catalog, CatalogError, Deletion, DeletionError};
@@ -51,8 +52,9 @@ pub fn enforce(
         }
         Err(error) => return Err(error.into()),
     };
+    let mut gone = Backups::new();
     for id in doomed {
-        enforcement.remove(&id)?;
+        enforcement.remove(&id, &mut gone)?;
     }
     Ok(())
 }
@@ -149,7 +151,8 @@ impl Enforcement<'_> {
         }
     }
 
-    fn remove(&self, id: &BackupId) -> Result<(), CatalogError> {
+    /// Deletes one backup with what builds on it, and adds them to `gone`.
+    fn remove(&self, id: &BackupId, gone: &mut Backups) -> Result<(), CatalogError> {
         // An incremental goes with its root.
         if self.catalog.load(id)?.is_none() {
             return Ok(());
@@ -165,9 +168,16 @@ impl Enforcement<'_> {
         self.reporter.info(&format!(
             "Enforcing retention policy: removing backup {id} for server {server}"
         ));
-        let done = self.deletion.plan(id).and_then(|plan| self.deletion.apply(&plan));
+        let done = self.deletion.plan_after(id, gone).and_then(|plan| {
+            self.deletion.apply(&plan)?;
+            Ok(plan)
+        });
         match done {
-            Ok(()) => {}
+            Ok(plan) => gone.extend(
+                plan.steps
+                    .into_iter()
+                    .map(|step| (step.info.id.clone(), step.info)),
+            ),
             Err(DeletionError::Refused(refusal)) => self.reporter.warning(&refusal.to_string()),
             Err(error) => self.reporter.error(&error.to_string()),
         }
@@ -176,21 +186,38 @@ impl Enforcement<'_> {
 }
 
 impl Catalog {
-    /// Removes what is left of the data of backups whose metadata are gone already: the other tool finished their deletion.
+    /// Removes what is left of the data of backups whose metadata are gone already: the other tool finished their
+    /// deletion. While a backup or a deletion is running, nothing is removed.
     ///
     /// # Errors
     /// A directory cannot be read or removed.
     pub fn remove_leftovers(&self) -> Result<(), CatalogError> {
-        for name in super::names_in(&self.layout().base)? {
-            let Some(id) = name.strip_prefix(".deleting-").and_then(BackupId::parse) else {
-                continue;
-            };
-            if self.load(&id)?.is_some() {
-                continue;
+        let leftovers = self.leftovers()?;
+        if leftovers.is_empty() {
+            return Ok(());
+        }
+        let _lock = match self.locks().backup() {
+            Ok(lock) => lock,
+            Err(LockError::Busy { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for (id, path) in leftovers {
+            // Under the lock: a deletion that was at work when the directory was listed is over now.
+            if self.load(&id)?.is_none() {
+                log::info!("removing {}, which is left of a deleted backup", path.display());
+                remove_tree(&path)?;
             }
-            let path = self.layout().base.join(&name);
-            fs::remove_dir_all(&path).map_err(|error| PathError::new("remove", &path, error))?;
         }
         Ok(())
+    }
+
+    fn leftovers(&self) -> Result<Vec<(BackupId, PathBuf)>, CatalogError> {
+        let base = &self.layout().base;
+        let names = super::names_in(base)?;
+        let of = |name: &String| {
+            let id = name.strip_prefix(".deleting-").and_then(BackupId::parse)?;
+            Some((id, base.join(name)))
+        };
+        Ok(names.iter().filter_map(of).collect())
     }
 }

@@ -127,6 +127,7 @@ fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter
         keep_streaming(server, &catalog)?;
     }
     complete_oldest(context, server, &catalog, reporter)?;
+    catalog.remove_leftovers()?;
     let hooks = HookRunner::of_server(server, context.configuration);
     catalog::enforcement::enforce(&catalog, server, &hooks, reporter)?;
     Ok(())

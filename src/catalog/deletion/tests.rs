@@ -294,3 +294,22 @@ fn a_backup_without_data_does_not_stand_in_for_one_that_has_them() {
     lab.enforce();
     assert_eq!(lab.status(2), None);
 }
+
+#[test]
+fn leftovers_of_deleted_backups_go_unless_a_deletion_is_at_work() {
+    let lab = Lab::new("leftovers");
+    let base = &lab.catalog.layout().base;
+    let gone = base.join(".deleting-20251231T000000");
+    let unfinished = base.join(format!(".deleting-{}", IDS[0]));
+    let foreign = base.join(".deleting-notes");
+    for directory in [&gone, &unfinished, &foreign] {
+        fs::create_dir_all(directory.join("data")).unwrap();
+    }
+    let lock = lab.catalog.locks().backup().unwrap();
+    lab.catalog.remove_leftovers().unwrap();
+    assert!(gone.exists());
+    drop(lock);
+    lab.catalog.remove_leftovers().unwrap();
+    assert!(!gone.exists());
+    assert!(unfinished.exists() && foreign.exists());
+}

@@ -34,9 +34,6 @@ pub fn trials(barkeep: &Tool) -> Vec<Trial> {
         Trial::test("differential::retention", || {
             deletion::same_backups_survive_retention();
             Ok(())
-        })
-        // Red on some catalogs: with RECOVERY WINDOW OF 0 DAYS, a standalone backup between two chains and several
-        // timelines, other WAL remains than with Barman. Run it with --include-ignored.
-        .with_ignored_flag(true),
+        }),
     ]
 }
