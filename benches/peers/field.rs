@@ -197,7 +197,15 @@ impl Field {
         let mut command = account.applied_to(Command::new(pgbackrest()));
         command
             .env_clear()
-            .env("PATH", format!("{}:/usr/bin:/bin", self.sshd.bin.display()))
+            // It starts its own helpers by the name it was called by.
+            .env(
+                "PATH",
+                format!(
+                    "{}:{}:/usr/bin:/bin",
+                    cache().join("pgbackrest").display(),
+                    self.sshd.bin.display()
+                ),
+            )
             .env(
                 "HOME",
                 if config == "far" {

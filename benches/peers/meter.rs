@@ -45,7 +45,7 @@ pub struct Meter {
 impl Meter {
     /// Runs a command to its end and says what it cost. The disk is idle when it starts.
     pub fn run(&self, mut command: Command, what: &str) -> Result<Cost, String> {
-        reap_orphans(&[]);
+        reap_orphans(&[], &BTreeSet::new());
         nix::unistd::sync();
         let far_before: f64 = self.daemons.iter().map(|pid| cpu_with_children(*pid)).sum();
         let there_before: BTreeSet<u32> = self.daemons.iter().flat_map(|pid| descendants(*pid)).collect();
@@ -79,10 +79,11 @@ impl Meter {
         crate::support::cleanup::forget_process(child.id());
         self.settle(&there_before);
         let far_after: f64 = self.daemons.iter().map(|pid| cpu_with_children(*pid)).sum();
+        let (orphans_near, orphans_far) = reap_orphans(&self.daemons, &peaks.seen_far);
         let cost = Cost {
             seconds,
-            near_cpu: main_cpu + reap_orphans(&self.daemons),
-            far_cpu: far_after - far_before,
+            near_cpu: main_cpu + orphans_near,
+            far_cpu: far_after - far_before + orphans_far,
             near_peak: peaks.near,
             far_peak: peaks.far,
             wire: loopback_bytes() - wire_before,
@@ -117,10 +118,13 @@ impl Meter {
             for pid in &far {
                 if !before.contains(pid) {
                     peaks.far = peaks.far.max(peak(*pid));
+                    peaks.seen_far.insert(*pid);
                 }
             }
             for pid in descendants(std::process::id()) {
-                if !far.contains(&pid) && !self.daemons.contains(&pid) {
+                if peaks.seen_far.contains(&pid) {
+                    peaks.far = peaks.far.max(peak(pid));
+                } else if !far.contains(&pid) && !self.daemons.contains(&pid) {
                     peaks.near = peaks.near.max(peak(pid));
                 }
             }
@@ -134,6 +138,8 @@ impl Meter {
 struct Peaks {
     near: u64,
     far: u64,
+    /// Processes of the far side: one whose session ended before it did is handed to us.
+    seen_far: BTreeSet<u32>,
 }
 
 /// `VmHWM` in bytes; 0 for ssh itself, for PostgreSQL's own processes, and for what has ended.
@@ -176,11 +182,12 @@ fn is_zombie(pid: u32) -> bool {
         .is_none_or(|rest| rest.trim_start().starts_with('Z'))
 }
 
-/// Waits for ended processes that were handed to us, and says what CPU time they used.
-fn reap_orphans(daemons: &[u32]) -> f64 {
+/// Waits for ended processes that were handed to us, and says what CPU time they used: those of the near side, and
+/// those `seen_far`.
+fn reap_orphans(daemons: &[u32], seen_far: &BTreeSet<u32>) -> (f64, f64) {
     // Masters get a moment to end.
     let deadline = Instant::now() + SETTLE;
-    let mut used = 0.0;
+    let mut used = (0.0, 0.0);
     loop {
         let mut running = false;
         for pid in own_children() {
@@ -188,7 +195,11 @@ fn reap_orphans(daemons: &[u32]) -> f64 {
                 continue;
             }
             if is_zombie(pid) {
-                used += cpu_with_children(pid);
+                if seen_far.contains(&pid) {
+                    used.1 += cpu_with_children(pid);
+                } else {
+                    used.0 += cpu_with_children(pid);
+                }
                 let _ = waitpid(Pid::from_raw(pid as i32), None);
             } else if !daemons.is_empty() && is_ssh(pid) {
                 running = true;

@@ -292,6 +292,7 @@ impl<'a> Bench<'a> {
 
     fn verify(&mut self) {
         let field = self.field;
+        run(field.tool(&field.barkeep, &["generate-manifest", "linked", "latest"]));
         let outcome = self.meter.run(
             field.tool(&field.barkeep, &["verify-backup", "linked", "latest"]),
             "verify-backup",

@@ -86,13 +86,13 @@ impl Table {
             "peak MiB far",
             "sent MB",
             "stored MB",
-            "barkeep : it (range)",
+            "first : it (range)",
         ];
         let mut cells: Vec<Vec<String>> = vec![head.map(str::to_owned).to_vec()];
         let mut notes = String::new();
         for row in &self.rows {
+            let mut name = row.name;
             for (index, line) in row.lines.iter().enumerate() {
-                let name = if index == 0 { row.name } else { "" };
                 if let Some(reason) = &line.reason {
                     let _ = writeln!(notes, "{}: {}: {reason}", row.name, line.who);
                 }
@@ -103,7 +103,7 @@ impl Table {
                     ratio(&row.lines[0], line)
                 };
                 cells.push(vec![
-                    name.to_owned(),
+                    std::mem::take(&mut name).to_owned(),
                     line.who.to_owned(),
                     format!("{:.2}", middle.seconds),
                     format!("{:.1}", middle.near_cpu),
