@@ -2,7 +2,7 @@
 
 use crate::base::error::PathError;
 use crate::base::interrupt::Interrupted;
-use crate::catalog::{CatalogError, WalRemovalError};
+use crate::catalog::{BackupId, CatalogError, WalRemovalError};
 use crate::copy::CopyError;
 use crate::copy::records::RecordsError;
 use crate::hooks::HookError;
@@ -32,6 +32,8 @@ pub(super) enum BackupError {
     Purge(#[from] WalRemovalError),
     #[error(transparent)]
     Path(#[from] PathError),
+    #[error("Backup {id} cannot be the parent of an incremental backup: {reason}")]
+    Parent { id: BackupId, reason: String },
     #[error(transparent)]
     Records(#[from] RecordsError),
     #[error("cannot start a thread: {0}")]

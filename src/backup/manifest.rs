@@ -53,6 +53,16 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Whether the data directory has a manifest of version 2, on which incremental backups can be built.
+pub(super) fn is_of_member(data: &Path) -> bool {
+    let mut head = [0; 64];
+    let read = File::open(data.join(MANIFEST)).and_then(|mut file| file.read(&mut head));
+    let length = read.unwrap_or(0);
+    let head = String::from_utf8_lossy(head.get(..length).unwrap_or_default()).into_owned();
+    head.split_once(':')
+        .is_some_and(|(key, rest)| key.contains("Manifest-Version") && rest.trim_start().starts_with('2'))
+}
+
 fn entry(data: &Path, inside: &[u8], record: &FileRecord) -> Result<ManifestFile, PathError> {
     let path = match record.form {
         Form::Whole => inside.to_vec(),

@@ -18,6 +18,7 @@ mod error;
 mod held;
 mod manifest;
 mod options;
+mod parent;
 mod plan;
 mod purge;
 mod resume;
@@ -31,6 +32,7 @@ mod wait;
 
 use std::path::Path;
 
+use crate::base::calendar;
 use crate::base::error::strerror;
 use crate::base::lock::{LockError, LockFile};
 use crate::base::report::Reporter;
@@ -39,6 +41,9 @@ use crate::config::{BackupMethod, ServerConfig};
 use crate::hooks::HookRunner;
 use crate::postgres::client::{PgError, Session};
 use crate::postgres::facts::Facts;
+
+use choice::Wish;
+use parent::Parent;
 
 pub use options::BackupOptions;
 pub use switch::{SwitchOptions, switch_wal};
@@ -51,6 +56,9 @@ pub struct BackupOutcome {
     /// Whether the backup was taken.
     pub success: bool,
 }
+
+/// The `mode` of full backups.
+const MODE: &str = "rsync-concurrent";
 
 const REFUSED: BackupOutcome = BackupOutcome {
     info: None,
@@ -80,7 +88,7 @@ pub fn backup(
         ));
         return REFUSED;
     }
-    match possible(&config).and_then(|()| prepare(&config, reporter)) {
+    match possible(&config).and_then(|()| prepare(&config, options, reporter)) {
         Ok((prepared, session)) => {
             let hooks = HookRunner::of_server(&config, configuration);
             run::Run::new(&config, options, hooks, prepared, reporter).perform(session)
@@ -99,11 +107,14 @@ struct Prepared {
     lock: LockFile,
     facts: Facts,
     info: BackupInfo,
+    /// For an incremental backup.
+    parent: Option<Parent>,
 }
 
 /// What the command line asks for and the configuration has no room for, said before the checks as in Barman.
 fn incremental(config: &ServerConfig, options: &BackupOptions) -> Result<(), String> {
-    if options.incremental.is_some() && config.backup_method != BackupMethod::Postgres {
+    let able = config.backup_method == BackupMethod::Postgres || parent::is_able(config);
+    if options.incremental.is_some() && !able {
         return Err(
             "failed to start backup: Backup using the `--incremental` flag is available only for \
              'backup_method = postgres'. Check Barman's documentation for more help on this topic."
@@ -135,7 +146,11 @@ fn possible(config: &ServerConfig) -> Result<(), String> {
 }
 
 /// Directories, connection, lock, identity, and the entry in the catalog.
-fn prepare(config: &ServerConfig, reporter: &dyn Reporter) -> Result<(Prepared, Session), String> {
+fn prepare(
+    config: &ServerConfig,
+    options: &BackupOptions,
+    reporter: &dyn Reporter,
+) -> Result<(Prepared, Session), String> {
     let failed = |reason: &dyn std::fmt::Display| format!("failed to start backup: {reason}");
     let catalog = Catalog::of(config).map_err(|error| failed(&error))?;
     catalog.create_directories().map_err(|error| {
@@ -148,10 +163,11 @@ fn prepare(config: &ServerConfig, reporter: &dyn Reporter) -> Result<(Prepared, 
     })?;
     let (session, facts) = connect(config).map_err(|error| failed(&error))?;
     remember_identity(&catalog, &facts).map_err(|error| failed(&error))?;
+    let parent = choose_parent(config, options, &catalog, &facts)?;
     let mut info = BackupInfo::empty(catalog.new_id().map_err(|error| failed(&error))?);
     info.server_name = Some(config.name.clone());
     info.systemid.clone_from(&facts.systemid);
-    info.mode = Some("rsync-concurrent".to_owned());
+    info.mode = Some(MODE.to_owned());
     catalog.save(&info).map_err(|error| failed(&error))?;
     reporter.info(&format!(
         "Starting backup using rsync-concurrent method for server {} in {}",
@@ -163,8 +179,44 @@ fn prepare(config: &ServerConfig, reporter: &dyn Reporter) -> Result<(Prepared, 
         lock,
         facts,
         info,
+        parent,
     };
     Ok((prepared, session))
+}
+
+/// The parent of the backup, held; `None` for a full one.
+fn choose_parent(
+    config: &ServerConfig,
+    options: &BackupOptions,
+    catalog: &Catalog,
+    facts: &Facts,
+) -> Result<Option<Parent>, String> {
+    let failed = |reason: &dyn std::fmt::Display| format!("failed to start backup: {reason}");
+    if !parent::is_able(config) {
+        return Ok(None);
+    }
+    match Wish::of(options, config) {
+        Wish::Full => Ok(None),
+        Wish::On(word) => {
+            let id = catalog.resolve(word).map_err(|error| failed(&error))?;
+            let parent = Parent::hold(catalog, facts, &id, false).map_err(|reason| {
+                failed(&format!(
+                    "Backup {id} cannot be the parent of an incremental backup: {reason}"
+                ))
+            })?;
+            Ok(Some(parent))
+        }
+        Wish::Auto => {
+            let backups = catalog.backups().map_err(|error| failed(&error))?;
+            let mut held = None;
+            let choice = choice::choose(&backups, config.full_backup_interval, &calendar::now(), |info| {
+                held = Some(Parent::hold(catalog, facts, &info.id, true)?);
+                Ok(())
+            });
+            log::info!(target: "barman.backup", "{}", choice.reason);
+            Ok(held.filter(|_| choice.parent.is_some()))
+        }
+    }
 }
 
 fn connect(config: &ServerConfig) -> Result<(Session, Facts), PgError> {

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::catalog::{BackupInfo, Catalog, Tablespace};
 use crate::config::{ReuseBackup, ServerConfig};
-use crate::copy::{Checksum, CopyItem, CopyPlan, Filter, ItemContent, PageChecks, Records, Retries, Reuse};
+use crate::copy::{
+    Checksum, CopyItem, CopyPlan, Filter, Incremental, ItemContent, PageChecks, Records, Retries, Reuse,
+};
 use crate::postgres::lsn::Lsn;
 use crate::postgres::version::PgVersion;
 
@@ -39,7 +41,8 @@ const EVERYWHERE: [&str; 16] = [
     "pg_subtrans/*",
 ];
 
-/// The copy of a backup that has begun at `begin`. `reference` is the backup whose unchanged files are taken over.
+/// The copy of a backup that has begun at `begin`. `reference` is the backup whose unchanged files are taken over: the
+/// parent of an `incremental` one.
 pub(super) fn copy_plan(
     config: &ServerConfig,
     catalog: &Catalog,
@@ -47,6 +50,7 @@ pub(super) fn copy_plan(
     pgdata: &Path,
     begin: Lsn,
     reference: Option<&BackupInfo>,
+    incremental: Option<Incremental>,
 ) -> CopyPlan {
     let mut items: Vec<CopyItem> = copied_tablespaces(info)
         .map(|tablespace| tablespace_item(catalog, info, tablespace, reference))
@@ -60,9 +64,9 @@ pub(super) fn copy_plan(
             directory: catalog.layout().base_dir(&info.id),
             previous: reference.map(|reference| catalog.layout().records_path(&reference.id)),
         }),
-        incremental: None,
+        reuse: reuse(config, reference, incremental.is_some()),
+        incremental,
         items,
-        reuse: reuse(config, reference),
         safe_horizon: reference.and_then(begin_time),
         jobs: usize::try_from(config.parallel_jobs).unwrap_or(1).max(1),
         bandwidth_kib: config.bandwidth_limit.filter(|limit| *limit > 0),
@@ -187,10 +191,11 @@ fn outside(file: &str, pgdata: &Path) -> bool {
     !file.starts_with(&*pgdata.to_string_lossy())
 }
 
-fn reuse(config: &ServerConfig, reference: Option<&BackupInfo>) -> Reuse {
+fn reuse(config: &ServerConfig, reference: Option<&BackupInfo>, incremental: bool) -> Reuse {
     match (reference, config.reuse_backup) {
         (Some(_), Some(ReuseBackup::Link)) => Reuse::Link,
         (Some(_), Some(ReuseBackup::Copy)) => Reuse::Copy,
+        (Some(_), _) if incremental => Reuse::Copy,
         _ => Reuse::Off,
     }
 }

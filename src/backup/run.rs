@@ -9,7 +9,7 @@ use crate::base::report::Reporter;
 use crate::base::{durable, duration, interrupt};
 use crate::catalog::{self, BackupInfo, BackupStatus, Catalog, Tablespace};
 use crate::config::{BackupMethod, ReuseBackup, ServerConfig};
-use crate::copy::{self, CopyReport};
+use crate::copy::{self, CopyError, CopyReport};
 use crate::hooks::{BackupVariables, HookEvent, HookRunner, HookSubject};
 use crate::postgres::client::{Patience, PgError, Session};
 use crate::postgres::facts::{self, Facts};
@@ -21,11 +21,14 @@ use crate::transport::{Remote, SshOptions};
 use super::error::BackupError;
 use super::held::{self, HeldSession};
 use super::options::BackupOptions;
+use super::parent::{self, Parent};
 use super::resume::Attempts;
 use super::standby::{self, Primary};
 use super::start_stop::{self, Ended};
 use super::{BackupOutcome, Prepared, plan, purge};
 
+/// What Barman calls its own incremental backups, which are stored alike: by this it knows them.
+const INCREMENTAL_MODE: &str = "postgres";
 /// How long PostgreSQL may take to end a backup that has failed anyhow.
 const TIDYING: Duration = Duration::from_secs(60);
 
@@ -39,6 +42,10 @@ pub(super) struct Run<'a> {
     pub(super) hooks: HookRunner,
     facts: Facts,
     primary: Option<Primary>,
+    /// For an incremental backup.
+    pub(super) parent: Option<Parent>,
+    /// Why LSNs do not tell what changed; `Ok` when they do.
+    pub(super) lsns_tell: Result<(), &'static str>,
     pub(super) info: BackupInfo,
     /// What is being done, in Barman's words, for the message of a failure.
     pub(super) action: &'static str,
@@ -65,6 +72,8 @@ impl<'a> Run<'a> {
             hooks,
             primary: primary(config, &prepared.facts, reporter),
             facts: prepared.facts,
+            parent: prepared.parent,
+            lsns_tell: Ok(()),
             info: prepared.info,
             action: "starting backup",
             copying_since: (calendar::now(), Instant::now()),
@@ -129,7 +138,11 @@ impl<'a> Run<'a> {
         };
         self.action = "issuing stop of the backup";
         self.purge_old_wal()?;
-        let label = self.stop(held)?;
+        let mut label = self.stop(held)?;
+        if let Some(parent) = &self.parent {
+            label.push_str(&parent.label_lines());
+            self.info.backup_label = Some(label.clone());
+        }
         self.action = "writing backup label";
         let data = self.catalog.layout().data_dir(&self.info.id);
         durable::write(&data.join("backup_label"), label.as_bytes())?;
@@ -154,6 +167,10 @@ impl<'a> Run<'a> {
         let included = &facts.files.included_files;
         info.included_files = (!included.is_empty()).then(|| included.clone());
         info.data_checksums = facts.setting("data_checksums").map(str::to_owned);
+        if self.parent.is_some() {
+            let hints = session.setting("wal_log_hints")?;
+            self.lsns_tell = parent::lsns_tell(facts, hints.as_deref());
+        }
         if facts.version.at_least(17) {
             info.summarize_wal = session.setting("summarize_wal")?;
         }
@@ -210,29 +227,109 @@ impl<'a> Run<'a> {
             self.info.id
         ));
         self.warn_of_external_files(pgdata);
-        // The lock keeps deletion, ours and Barman's, away from the files that are taken over (B5).
-        let reference = self.reference()?;
         self.attempts = self.attempts()?;
         self.note_boot()?;
-        let mut plan = plan::copy_plan(
-            self.config,
-            &self.catalog,
-            &self.info,
-            pgdata,
-            begin,
-            reference.as_ref().map(|(info, _lock)| info),
-        );
-        plan.resume = self.resume_plan(&self.attempts);
-        durable::create_dir_all(&self.catalog.layout().base_dir(&self.info.id))?;
         let remote = self.remote()?;
+        self.enter_parent(&remote, pgdata, begin)?;
+        durable::create_dir_all(&self.catalog.layout().base_dir(&self.info.id))?;
         let since = Instant::now();
-        let report = copy::pull(&plan, &remote, self.reporter)?;
+        let mut copied = self.pull(&remote, pgdata, begin);
+        if let Err(BackupError::Copy(CopyError::SourceNeedsAgent { .. })) = &copied
+            && self.parent.as_ref().is_some_and(|parent| parent.optional)
+        {
+            self.leave_parent()?;
+            copied = self.pull(&remote, pgdata, begin);
+        }
+        let report = copied?;
         interrupt::check()?;
         self.reporter.info(&format!(
             "Copy done (time: {})",
             duration::human(since.elapsed().as_secs_f64())
         ));
         Ok(report)
+    }
+
+    fn pull(&self, remote: &Remote, pgdata: &Path, begin: Lsn) -> Result<CopyReport, BackupError> {
+        // The lock keeps deletion, ours and Barman's, away from the files that are taken over (B5).
+        let reference = match &self.parent {
+            Some(_) => None,
+            None => self.reference()?,
+        };
+        let parent = self.parent.as_ref();
+        let incremental = parent.map(|parent| parent.incremental(&self.catalog, self.lsns_tell.is_ok()));
+        let mut plan = plan::copy_plan(
+            self.config,
+            &self.catalog,
+            &self.info,
+            pgdata,
+            begin,
+            parent
+                .and_then(Parent::info)
+                .or(reference.as_ref().map(|(info, _lock)| info)),
+            incremental,
+        );
+        plan.resume = self.resume_plan(&self.attempts);
+        Ok(copy::pull(&plan, remote, self.reporter)?)
+    }
+
+    /// Makes the backup an incremental one, now that it is known where it begins. The catalog has the child before the
+    /// parent names it: whenever the process ends, no parent names what does not exist.
+    fn enter_parent(&mut self, remote: &Remote, pgdata: &Path, begin: Lsn) -> Result<(), BackupError> {
+        let Some(parent) = &self.parent else { return Ok(()) };
+        let Some(id) = parent.info().map(|info| info.id.clone()) else {
+            return Ok(());
+        };
+        let timeline = self.info.timeline.unwrap_or_default();
+        let history = || parent::history(remote, &self.catalog, pgdata, timeline);
+        if let Err(reason) = parent.leads_to(begin, timeline, history) {
+            if !parent.optional {
+                return Err(BackupError::Parent { id, reason });
+            }
+            self.reporter.warning(&format!(
+                "Backup {id} cannot be the parent of an incremental backup: {reason}. Taking a full backup"
+            ));
+            self.parent = None;
+            return Ok(());
+        }
+        self.info.parent_backup_id = Some(id.clone());
+        self.info.mode = Some(INCREMENTAL_MODE.to_owned());
+        self.catalog.save(&self.info)?;
+        // Whoever else changes what is known of the parent needs the lock that we share.
+        if let Some(mut info) = self.catalog.load(&id)? {
+            let children = info.children_backup_ids.get_or_insert_default();
+            if !children.contains(&self.info.id) {
+                children.push(self.info.id.clone());
+                self.catalog.save(&info)?;
+            }
+        }
+        self.reporter
+            .info(&format!("Backup {} is incremental, on backup {id}", self.info.id));
+        if let Err(reason) = self.lsns_tell {
+            log::info!(target: "barman.backup", "changed pages are found by comparing hashes: {reason}");
+        }
+        Ok(())
+    }
+
+    /// Makes the backup a full one after all.
+    fn leave_parent(&mut self) -> Result<(), BackupError> {
+        self.parent = None;
+        let Some(id) = self.info.parent_backup_id.take() else {
+            return Ok(());
+        };
+        if let Some(mut info) = self.catalog.load(&id)?
+            && let Some(children) = &mut info.children_backup_ids
+        {
+            children.retain(|child| *child != self.info.id);
+            if children.is_empty() {
+                info.children_backup_ids = None;
+            }
+            self.catalog.save(&info)?;
+        }
+        self.info.mode = Some(super::MODE.to_owned());
+        self.catalog.save(&self.info)?;
+        self.reporter
+            .warning("Incremental backups need the agent: taking a full backup");
+        Ok(())
     }
 
     fn remote(&self) -> Result<Remote, BackupError> {

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use crate::base::durable;
-use crate::catalog::{BackupStatus, CopyStats, ItemTimes};
+use crate::catalog::{BackupInfo, BackupStatus, CopyStats, ItemTimes};
 use crate::copy::{self, Checksum, CopyReport, Method};
-use crate::postgres::manifest::Layout;
+use crate::postgres::manifest::{Layout, WalRange};
+use crate::postgres::version::PgVersion;
 
 use super::error::BackupError;
+use super::parent::Parent;
 use super::run::Run;
 use super::{manifest, sidecar};
 
@@ -18,23 +20,51 @@ impl Run<'_> {
     /// Records what was copied. Only here, with everything on disk, the backup becomes one to rely on.
     pub(super) fn settle(&mut self, data: &Path, label: &str, report: CopyReport) -> Result<(), BackupError> {
         let label_size = label.len() as u64;
-        self.info.size = Some(report.total_bytes + label_size);
+        self.info.size = Some(report.backup_bytes + label_size);
         self.info.deduplicated_size = Some(report.stored_bytes + label_size);
         self.info.copy_stats = Some(copy_stats(&report));
         let checksums = self.info.data_checksums.as_deref() == Some("on");
-        let document = sidecar::document(&report, checksums);
+        let parent = self.parent.as_ref().and_then(Parent::info);
+        let incremental =
+            parent.map(|parent| sidecar::incremental(&parent.id, &report.blocks, self.lsns_tell));
+        let document = sidecar::document(&report, checksums, incremental);
         sidecar::write(&self.catalog.layout().sidecar_path(&self.info.id), &document)?;
         self.report_corruption(&report);
         if let Method::Rsync { reason } = &report.method {
             log::info!(target: "barman.backup", "the files were copied by rsync: {reason}");
         }
-        if self.config.autogenerate_manifest {
-            let records = self.catalog.layout().records_path(&self.info.id);
-            manifest::write(data, &records, Layout::Barman, Checksum::Sha256)?;
-        }
+        self.write_manifest(data)?;
         durable::sync_dir(&self.catalog.layout().base_dir(&self.info.id))?;
         self.info.status = BackupStatus::WaitingForWals;
         self.catalog.save(&self.info)?;
+        Ok(())
+    }
+
+    /// Members of a chain get PostgreSQL's manifest, for the tools that combine and verify them.
+    fn write_manifest(&self, data: &Path) -> Result<(), BackupError> {
+        let records = self.catalog.layout().records_path(&self.info.id);
+        if let Some(parent) = &self.parent {
+            if let Some(root) = parent.root() {
+                self.prepare_root(root)?;
+            }
+            manifest::write(data, &records, layout_of_member(&self.info), Checksum::Crc32c)?;
+        } else if self.config.autogenerate_manifest {
+            manifest::write(data, &records, Layout::Barman, Checksum::Sha256)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the full backup of a chain the manifest that PostgreSQL 17 and newer need to build on it. One that Barman took
+    /// stays as it is.
+    fn prepare_root(&self, root: &BackupInfo) -> Result<(), BackupError> {
+        let records = self.catalog.layout().records_path(&root.id);
+        let data = self.catalog.layout().data_dir(&root.id);
+        let newer = root
+            .version
+            .is_some_and(|version| PgVersion(version).at_least(17));
+        if newer && records.is_file() && !manifest::is_of_member(&data) {
+            manifest::write(&data, &records, layout_of_member(root), Checksum::Crc32c)?;
+        }
         Ok(())
     }
 
@@ -66,6 +96,23 @@ impl Run<'_> {
             self.info.id,
             lines.join("\n\t")
         ));
+    }
+}
+
+/// The layout of PostgreSQL's own manifests: version 2 since 17.
+fn layout_of_member(info: &BackupInfo) -> Layout {
+    let newer = info
+        .version
+        .is_some_and(|version| PgVersion(version).at_least(17));
+    let systemid = info.systemid.as_deref().and_then(|id| id.parse().ok());
+    let range = info.begin_xlog.zip(info.end_xlog).map(|(start, end)| WalRange {
+        timeline: info.timeline.unwrap_or_default(),
+        start,
+        end,
+    });
+    Layout::PostgreSql {
+        ranges: range.into_iter().collect(),
+        system_identifier: systemid.filter(|_| newer),
     }
 }
 

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use crate::base::error::{PathContext, PathError};
 use crate::base::{durable, json};
-use crate::copy::{CopyReport, Method};
+use crate::catalog::BackupId;
+use crate::copy::{BlockReport, CopyReport, Method};
 
-/// How the copy of a backup went.
-pub(super) fn document(report: &CopyReport, checksums: bool) -> Value {
+/// How the copy of a backup went; `incremental` as [`incremental`] has it.
+pub(super) fn document(report: &CopyReport, checksums: bool, incremental: Option<Value>) -> Value {
     let (method, fallback_reason) = match &report.method {
         Method::Agent => ("agent", None),
         Method::Rsync { reason } => ("rsync", Some(reason)),
@@ -45,8 +46,29 @@ pub(super) fn document(report: &CopyReport, checksums: bool) -> Value {
             "vanished": shown(&report.vanished),
             "skipped": shown(&report.skipped),
         },
+        "incremental": incremental,
         "page_checksums": page_checksums,
         "corrupt_pages": corrupt,
+    })
+}
+
+/// What an incremental backup made of relation files, and why.
+pub(super) fn incremental(parent: &BackupId, blocks: &BlockReport, lsns_tell: Result<(), &str>) -> Value {
+    let (rule, reason) = match lsns_tell {
+        Ok(()) => ("lsn", None),
+        Err(reason) => ("hash", Some(reason)),
+    };
+    json!({
+        "parent": parent.to_string(),
+        "rule": rule,
+        "reason": reason,
+        "unchanged_files": blocks.unchanged,
+        "by_lsn": { "files": blocks.by_lsn, "pages": blocks.blocks_by_lsn },
+        "by_hash": { "files": blocks.by_hash, "pages": blocks.blocks_by_hash },
+        "mostly_changed_files": blocks.mostly_changed,
+        "lsn_refuted_files": blocks.lsn_refuted,
+        "parent_damaged_files": blocks.parent_damaged,
+        "unlogged_files": blocks.unlogged,
     })
 }
 
