@@ -14,22 +14,30 @@ use crate::support::proof::{open, prove};
 use crate::support::tool::Tool;
 
 pub fn trials(tool: &Tool) -> Vec<Trial> {
+    let with = |version: Version, name: &str, test: fn(&Tool, Version)| {
+        let tool = tool.clone();
+        let name = format!("scenario::postgresql_{}::{name}", version.major());
+        Trial::test(name, move || {
+            test(&tool, version);
+            Ok(())
+        })
+    };
     let mut trials = Vec::new();
     for version in Version::ALL {
-        let major = version.major();
-        let with = |name: &str, test: fn(&Tool, Version)| {
-            let tool = tool.clone();
-            Trial::test(format!("scenario::postgresql_{major}::{name}"), move || {
-                test(&tool, version);
-                Ok(())
-            })
-        };
-        trials.push(with("every_target", every_target));
-        trials.push(with("tablespaces_and_remote", tablespaces_and_remote));
-        trials.push(with("get_wal", get_wal));
-        trials.push(with("timelines", timelines));
-        trials.push(with("wal_by_rsync", wal_by_rsync));
-        trials.push(with("local_rsync", local_rsync));
+        trials.push(with(version, "every_target", every_target));
+        trials.push(with(version, "tablespaces_and_remote", tablespaces_and_remote));
+        trials.push(with(version, "get_wal", get_wal));
+        trials.push(with(version, "timelines", timelines));
+        trials.push(with(version, "wal_by_rsync", wal_by_rsync));
+        trials.push(with(version, "local_rsync", local_rsync));
+    }
+    for version in Version::OTHERS
+        .into_iter()
+        .filter(|version| version.is_installed())
+    {
+        trials.push(with(version, "tablespaces_and_remote", tablespaces_and_remote));
+        trials.push(with(version, "local_rsync", local_rsync));
+        trials.push(with(version, "recovery_settings", recovery_settings));
     }
     trials
 }
@@ -257,4 +265,39 @@ fn local_rsync(tool: &Tool, version: Version) {
     lab.archive_everything(tool);
     let mut restored = lab.restore(tool, "restored", &linked, &[]);
     prove(&mut restored, &moment);
+}
+
+/// What a restore writes for recovery is what this version reads: paused at the target by default, a standby that fetches
+/// its WAL.
+fn recovery_settings(tool: &Tool, version: Version) {
+    let lab = Lab::start("settings", tool, &LabOptions::new(version));
+    lab.prepare(tool);
+    let backup = lab.backup(tool, &[]);
+    let moment = mark(&lab.cluster, "here");
+    let behind = mark(&lab.cluster, "behind");
+    lab.archive_everything(tool);
+
+    let mut paused = lab.restore(tool, "paused", &backup, &["--target-lsn", &moment.lsn]);
+    paused.launch();
+    eventually(Duration::from_secs(60), "the pause", || {
+        paused.sql("SELECT pg_is_wal_replay_paused()") == "t"
+    });
+    assert_eq!(digest(&paused), moment.digest);
+    assert_eq!(paused.sql("SELECT string_agg(name, ',') FROM marks"), "here");
+    paused.sql("SELECT pg_wal_replay_resume()");
+    eventually(Duration::from_secs(60), "the end of recovery", || {
+        paused.sql("SELECT pg_is_in_recovery()") == "f"
+    });
+
+    let options = ["--target-time", &moment.time, "--target-action", "promote"];
+    let mut at_time = lab.restore(tool, "time", &backup, &options);
+    prove(&mut at_time, &moment);
+
+    let mut standby = lab.restore_remote(tool, "standby", &backup, &["--get-wal", "--standby-mode"]);
+    standby.launch();
+    eventually(Duration::from_secs(60), "the standby to replay", || {
+        standby.sql("SELECT count(*) FROM marks WHERE name = 'behind'") == "1"
+    });
+    assert_eq!(digest(&standby), behind.digest);
+    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t");
 }
