@@ -135,14 +135,19 @@ fn possible(config: &ServerConfig) -> Result<(), String> {
             ));
         }
     }
-    if config.backup_options.exclusive_backup {
-        return Err(
-            "failed to start backup: barkeep does not take exclusive backups, which a crash of PostgreSQL \
-             turns into an outage. Set backup_options = concurrent_backup (PostgreSQL 9.6 and newer)."
-                .to_owned(),
-        );
-    }
     Ok(())
+}
+
+/// An exclusive backup leaves a `backup_label` in the data directory, with which PostgreSQL does not start after a crash.
+/// Every version since 9.6 can do without.
+fn not_exclusive(config: &ServerConfig, reporter: &dyn Reporter) {
+    if config.backup_options.exclusive_backup {
+        reporter.warning(&format!(
+            "The backup of server {} is taken as a concurrent one: a crash of PostgreSQL during an exclusive backup is an \
+             outage. Set backup_options = concurrent_backup",
+            config.name
+        ));
+    }
 }
 
 /// Directories, connection, lock, identity, and the entry in the catalog.
@@ -164,6 +169,7 @@ fn prepare(
     let (session, facts) = connect(config).map_err(|error| failed(&error))?;
     remember_identity(&catalog, &facts).map_err(|error| failed(&error))?;
     let parent = choose_parent(config, options, &catalog, &facts)?;
+    not_exclusive(config, reporter);
     let mut info = BackupInfo::empty(catalog.new_id().map_err(|error| failed(&error))?);
     info.server_name = Some(config.name.clone());
     info.systemid.clone_from(&facts.systemid);

@@ -252,14 +252,21 @@ fn local_rsync(tool: &Tool, version: Version) {
     lab.manager.account = lab.cluster.owner.clone();
     let home = lab.manager.directory.clone();
     crate::support::catalog::give_to(&home, &lab.cluster.owner);
-    let body = format!(
-        "conninfo = {}\narchiver = on\nbackup_method = local-rsync\nbackup_options = concurrent_backup\n\
-         reuse_backup = link\nimmediate_checkpoint = true",
-        lab.cluster.conninfo()
-    );
-    lab.manager.configure("", &[("main", body)]);
+    let configure = |backup_options: &str| {
+        let body = format!(
+            "conninfo = {}\narchiver = on\nbackup_method = local-rsync\nbackup_options = {backup_options}\n\
+             reuse_backup = link\nimmediate_checkpoint = true",
+            lab.cluster.conninfo()
+        );
+        lab.manager.configure("", &[("main", body)]);
+    };
+    configure("concurrent_backup");
     lab.prepare(tool);
     lab.backup(tool, &[]);
+    if version.major() < 15 {
+        // differences.md: "exclusive backups".
+        configure("exclusive_backup");
+    }
     let linked = lab.backup(tool, &[]);
     let moment = mark(&lab.cluster, "here");
     lab.archive_everything(tool);
