@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::agent::message::Attributes;
 use crate::base::error::{PathContext, PathError};
@@ -92,11 +93,46 @@ pub(super) fn link(source: &Path, target: &Path) -> Result<bool, PathError> {
     }
 }
 
+/// Where files can share their blocks: tried once for each pair of file systems, not file by file.
+#[derive(Default)]
+pub(super) struct Sharing {
+    known: Mutex<Vec<((u64, u64), bool)>>,
+}
+
+impl Sharing {
+    /// Makes `to`, a new file, share all blocks of `from` (a reflink). False when the file system cannot: `to` is still
+    /// empty then.
+    pub(super) fn share(&self, from: &File, to: &File, path: &Path) -> Result<bool, PathError> {
+        let device = |file: &File| Ok(file.metadata().at("look at", path)?.dev());
+        let pair = (device(from)?, device(to)?);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, can)) = known.iter().find(|(known, _)| *known == pair) {
+            if !can {
+                return Ok(false);
+            }
+            drop(known);
+            // Of this file, it may be refused all the same: it has as many owners of its blocks as it can have.
+            return Ok(sys::reflink(from, to).is_ok());
+        }
+        let tried = sys::reflink(from, to);
+        if let Err(error) = &tried {
+            log::debug!("files of \"{}\" share no blocks: {error}", path.display());
+        }
+        known.push((pair, tried.is_ok()));
+        Ok(tried.is_ok())
+    }
+}
+
 /// Copies a file within this host, sharing its blocks where the file system can.
-pub(super) fn copy(source: &Path, target: &Path, attributes: Attributes) -> Result<File, PathError> {
+pub(super) fn copy(
+    source: &Path,
+    target: &Path,
+    attributes: Attributes,
+    sharing: &Sharing,
+) -> Result<File, PathError> {
     let from = File::open(source).at("open", source)?;
     let to = create(target)?;
-    if sys::reflink(&from, &to).is_err() {
+    if !sharing.share(&from, &to, target)? {
         io::copy(&mut &from, &mut &to).at("copy", target)?;
     }
     attributes.apply(&to).at("set the attributes of", target)?;

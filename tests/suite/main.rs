@@ -12,6 +12,7 @@ mod crash;
 mod differential;
 mod engine;
 mod interop;
+mod reflinks;
 mod resume;
 mod sample_hooks;
 mod scale;
@@ -51,6 +52,7 @@ fn main() {
     trials.extend(crash::trials(&barkeep));
     trials.extend(resume::trials(&barkeep));
     trials.extend(scale::trials(&barkeep));
+    trials.extend(reflinks::trials(&barkeep));
     trials.extend(unusual_backups::trials(&barkeep));
     trials.extend(sample_hooks::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);

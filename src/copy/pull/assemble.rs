@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 
 use super::blocks::{Blocks, Old, Place};
 use super::window::Window;
-use super::worker::{End, Expect, Pending};
+use super::worker::{Basis, End, Expect, Pending};
 use super::{Outcome, Pull, Task, regular};
 use crate::agent::connection::{AgentError, Answer, Answers, next_answer};
 use crate::agent::delta;
@@ -55,7 +55,7 @@ pub(super) fn receive(
     };
     match expect {
         Expect::Hash(known) => receiving.comparison(answers, known),
-        Expect::Onto(file) => receiving.content(answers, Some(file)),
+        Expect::Onto(basis) => receiving.content(answers, Some(basis)),
         Expect::Content => receiving.content(answers, None),
         Expect::Blocks(old) => receiving.changes(answers, old),
     }
@@ -107,11 +107,11 @@ impl Receiving<'_> {
         }
     }
 
-    fn content(&mut self, answers: &mut Answers, onto: Option<File>) -> Result<Received, End> {
+    fn content(&mut self, answers: &mut Answers, onto: Option<Basis>) -> Result<Received, End> {
         let path = self.pull.target_path(self.task)?;
         let mut assembly = match onto {
-            Some(file) => Assembly::new(file, path, true, self.pull.algorithm()),
-            None => Assembly::new(local::create(&path)?, path, false, self.pull.algorithm()),
+            Some(basis) => Assembly::new(basis.file, path, Some(basis.read_back), self.pull.algorithm()),
+            None => Assembly::new(local::create(&path)?, path, None, self.pull.algorithm()),
         };
         let mut old = None;
         loop {
@@ -372,8 +372,8 @@ impl Receiving<'_> {
 struct Assembly {
     file: File,
     path: PathBuf,
-    /// Whether there is old content in the file.
-    based: bool,
+    /// Where old content is read, when there is some in the file.
+    based: Option<File>,
     offset: u64,
     written_back: u64,
     sum: PageSummer,
@@ -382,7 +382,7 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn new(file: File, path: PathBuf, based: bool, checksum: Option<Checksum>) -> Assembly {
+    fn new(file: File, path: PathBuf, based: Option<File>, checksum: Option<Checksum>) -> Assembly {
         Assembly {
             file,
             path,
@@ -411,7 +411,7 @@ impl Assembly {
             going_on().at("write", &self.path)?;
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
             let zeros = ZEROS.get(..count).unwrap_or_default();
-            if self.based {
+            if self.based.is_some() {
                 self.file
                     .write_all_at(zeros, self.offset)
                     .at("write", &self.path)?;
@@ -430,8 +430,8 @@ impl Assembly {
         while left > 0 {
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
             let content = buffer.get_mut(..count).unwrap_or_default();
-            self.file
-                .read_exact_at(content, self.offset)
+            let from = self.based.as_ref().unwrap_or(&self.file);
+            from.read_exact_at(content, self.offset)
                 .at("read back", &self.path)?;
             self.take_in(content);
             left -= count as u64;

@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::compare::Action;
+use super::local::Sharing;
 use super::plan::{CopyItem, CopyPlan, ItemContent, Reuse};
 use super::previous::Previous;
 use super::queue::Queue;
@@ -53,6 +54,7 @@ struct Pull<'a> {
     queue: Queue<Task>,
     syncer: Syncer,
     bandwidth: Bandwidth,
+    sharing: Sharing,
     previous: Previous,
     records: Mutex<Option<RecordWriter>>,
     /// Of an incremental copy: the directory of this backup, then those of the chain.
@@ -130,6 +132,7 @@ pub(super) fn pull(
         queue: Queue::new(),
         syncer: Syncer::new(plan.jobs.clamp(2, 8)),
         bandwidth: Bandwidth::kib_per_second(plan.bandwidth_kib),
+        sharing: Sharing::default(),
         previous,
         records: Mutex::new(match &plan.records {
             Some(records) => Some(RecordWriter::create(&records.path)?),

@@ -10,14 +10,13 @@ use crossbeam_channel::Sender;
 
 use super::blocks::Old;
 use super::window::Window;
-use super::worker::{End, Expect, Pending};
+use super::worker::{Basis, End, Expect, Pending};
 use super::{Outcome, Pull, Task, regular, stubs};
 use crate::agent::connection::Requests;
 use crate::agent::message::{Attributes, Checks, FetchMode, ROLLING_WINDOW, Request, Since};
 use crate::agent::serve::bytes_of;
 use crate::agent::{delta, source};
 use crate::base::error::{PathContext, PathError};
-use crate::base::sys;
 use crate::copy::CopyError;
 use crate::copy::chain::Rebuilt;
 use crate::copy::compare::{Action, delta_for, linkable};
@@ -169,12 +168,18 @@ impl Sending<'_> {
         let target_path = self.pull.target_path(task)?;
         let old = File::open(&reference).at("open", &reference)?;
         let target = local::create(&target_path)?;
-        let shared = sys::reflink(&old, &target).is_ok();
+        let shared = self.pull.sharing.share(&old, &target, &target_path)?;
         // Pages of zeros stay holes, which must be there to be read back.
         let length = old.metadata().at("look at", &reference)?.len();
         target.set_len(length).at("set the size of", &target_path)?;
-        let theirs = target.try_clone().at("open", &target_path)?;
-        self.expect(task, Expect::Onto(theirs), started)?;
+        let file = target.try_clone().at("open", &target_path)?;
+        // Shared blocks are the same blocks; read through the old file, they are in the page cache already.
+        let read_back = if shared { &old } else { &target };
+        let basis = Basis {
+            file,
+            read_back: read_back.try_clone().at("open", &reference)?,
+        };
+        self.expect(task, Expect::Onto(basis), started)?;
         let described = self.describe_pages(task, &old, &target, shared);
         described.map_err(Refused::after)?;
         Ok(Begun::Done)
@@ -531,7 +536,7 @@ impl Pull<'_> {
         {
             return Ok(true);
         }
-        let file = local::copy(reference, &target, attributes)?;
+        let file = local::copy(reference, &target, attributes, &self.sharing)?;
         self.syncer.submit(file, target)?;
         Ok(false)
     }

@@ -32,11 +32,18 @@ pub(super) enum Expect {
     /// The hash, to be compared with this of the previous backup's file.
     Hash(crate::copy::local::LocalHash),
     /// Spans of the file, written onto this one, which holds the previous backup's pages already.
-    Onto(std::fs::File),
+    Onto(Basis),
     /// The file.
     Content,
     /// The blocks that changed since this form of it.
     Blocks(super::blocks::Old),
+}
+
+/// A new file that holds the previous backup's pages.
+pub(super) struct Basis {
+    pub(super) file: std::fs::File,
+    /// Where pages that stay are read: this file, or the previous backup's when they share their blocks.
+    pub(super) read_back: std::fs::File,
 }
 
 /// Why a conversation ended before its time.

@@ -14,6 +14,7 @@ use signal_hook::iterator::Signals;
 
 static PROCESSES: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static DIRECTORIES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static MOUNTS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Remembers a process to end when the run is interrupted.
 pub fn watch_process(pid: u32) {
@@ -35,6 +36,16 @@ pub fn forget_directory(path: &Path) {
     DIRECTORIES.lock().unwrap().remove(path);
 }
 
+/// Remembers a mounted file system to unmount when the run is interrupted.
+pub fn watch_mount(path: &Path) {
+    MOUNTS.lock().unwrap().insert(path.to_path_buf());
+}
+
+/// It is unmounted.
+pub fn forget_mount(path: &Path) {
+    MOUNTS.lock().unwrap().remove(path);
+}
+
 /// Starts the thread that cleans up after Ctrl-C and SIGTERM.
 pub fn install() {
     let mut signals = Signals::new([SIGINT, SIGTERM]).unwrap();
@@ -47,6 +58,9 @@ pub fn install() {
             std::thread::sleep(std::time::Duration::from_millis(500));
             for pid in PROCESSES.lock().unwrap().iter() {
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+            for path in MOUNTS.lock().unwrap().iter() {
+                super::mount::unmount(path);
             }
             for path in DIRECTORIES.lock().unwrap().iter() {
                 let _ = std::fs::remove_dir_all(path);

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod diff;
 pub mod lab;
 pub mod manager;
+pub mod mount;
 pub mod process;
 pub mod proof;
 pub mod scratch;
