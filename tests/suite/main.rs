@@ -11,6 +11,7 @@ mod conformance;
 mod crash;
 mod differential;
 mod engine;
+mod incremental;
 mod interop;
 mod reflinks;
 mod resume;
@@ -49,6 +50,7 @@ fn main() {
     trials.extend(engine::trials(&barkeep));
     trials.extend(interop::trials(&barkeep));
     trials.extend(chains::trials(&barkeep));
+    trials.extend(incremental::trials(&barkeep));
     trials.extend(crash::trials(&barkeep));
     trials.extend(resume::trials(&barkeep));
     trials.extend(scale::trials(&barkeep));

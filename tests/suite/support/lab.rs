@@ -33,6 +33,8 @@ pub struct LabOptions {
     /// pgbench's scale factor: 15 MB each.
     pub scale: u32,
     pub tablespace: bool,
+    /// Whether pages have checksums.
+    pub checksums: bool,
 }
 
 impl LabOptions {
@@ -43,6 +45,7 @@ impl LabOptions {
             server: String::new(),
             scale: 1,
             tablespace: false,
+            checksums: true,
         }
     }
 
@@ -96,11 +99,12 @@ impl Lab {
             Shipping::Rsync => format!("rsync -a %p barman@backup-host:{}/%f", incoming.display()),
             Shipping::Copy => format!("cp %p {}/%f", incoming.display()),
         };
-        let settings = ClusterOptions::new(options.version)
+        let mut settings = ClusterOptions::new(options.version)
             .setting("archive_mode = on")
             .setting(format!("archive_command = '{archive_command}'"))
             .path(&sshd.bin)
             .path(tool.path());
+        settings.checksums = options.checksums;
         let cluster = Cluster::start(&scratch, "pg", &settings);
         let lab = Lab {
             cluster,
