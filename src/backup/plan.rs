@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::catalog::{BackupInfo, Catalog, Tablespace};
 use crate::config::{ReuseBackup, ServerConfig};
 use crate::copy::{
-    Checksum, CopyItem, CopyPlan, Filter, Incremental, ItemContent, PageChecks, Records, Retries, Reuse,
+    Checksum, CopyItem, CopyPlan, Filter, Incremental, ItemContent, Pace, PageChecks, Records, Retries, Reuse,
 };
 use crate::postgres::lsn::Lsn;
 use crate::postgres::version::PgVersion;
@@ -53,7 +53,7 @@ pub(super) fn copy_plan(
     incremental: Option<Incremental>,
 ) -> CopyPlan {
     let mut items: Vec<CopyItem> = copied_tablespaces(info)
-        .map(|tablespace| tablespace_item(catalog, info, tablespace, reference))
+        .map(|tablespace| tablespace_item(config, catalog, info, tablespace, reference))
         .collect();
     items.push(pgdata_item(catalog, info, pgdata, reference));
     items.push(control_item(catalog, info, pgdata));
@@ -69,6 +69,10 @@ pub(super) fn copy_plan(
         items,
         safe_horizon: reference.and_then(begin_time),
         jobs: usize::try_from(config.parallel_jobs).unwrap_or(1).max(1),
+        pace: Pace::of(
+            config.parallel_jobs_start_batch_size,
+            config.parallel_jobs_start_batch_period,
+        ),
         bandwidth_kib: config.bandwidth_limit.filter(|limit| *limit > 0),
         compress: config.network_compression,
         page_checks: (info.data_checksums.as_deref() == Some("on")).then_some(PageChecks { start: begin }),
@@ -102,6 +106,7 @@ fn copied_tablespaces(info: &BackupInfo) -> impl Iterator<Item = &Tablespace> {
 }
 
 fn tablespace_item(
+    config: &ServerConfig,
     catalog: &Catalog,
     info: &BackupInfo,
     tablespace: &Tablespace,
@@ -121,6 +126,7 @@ fn tablespace_item(
             .include([own])
             .exclude(["/*"])
             .exclude(EVERYWHERE),
+        bandwidth_kib: config.tablespace_limit(&tablespace.name),
     }
 }
 
@@ -145,6 +151,7 @@ fn pgdata_item(
             .exclude(PGDATA)
             .exclude(EVERYWHERE)
             .protect(links.chain(inside)),
+        bandwidth_kib: None,
     }
 }
 
@@ -156,6 +163,7 @@ fn control_item(catalog: &Catalog, info: &BackupInfo, pgdata: &Path) -> CopyItem
         destination: catalog.layout().data_dir(&info.id).join("global/pg_control"),
         reference: None,
         filter: Filter::default(),
+        bandwidth_kib: None,
     }
 }
 
@@ -175,6 +183,7 @@ fn configuration_items(catalog: &Catalog, info: &BackupInfo, pgdata: &Path) -> V
             source,
             reference: None,
             filter: Filter::default(),
+            bandwidth_kib: None,
         })
     };
     files

@@ -8,6 +8,37 @@ use super::interrupt;
 /// How often a wait looks whether the work is asked to stop.
 const TICK: Duration = Duration::from_millis(100);
 
+/// The limits of one copy: one that most items share, and those that some have for themselves.
+#[derive(Debug)]
+pub struct Limits {
+    shared: Bandwidth,
+    own: Vec<Option<Bandwidth>>,
+}
+
+impl Limits {
+    /// `own` has an entry per item, in their order; `None` where it shares `shared`. The unit is that of
+    /// [`Bandwidth::kib_per_second`].
+    #[must_use]
+    pub fn new(shared: Option<u64>, own: impl IntoIterator<Item = Option<u64>>) -> Limits {
+        let own = own.into_iter();
+        Limits {
+            shared: Bandwidth::kib_per_second(shared),
+            own: own
+                .map(|limit| limit.map(|limit| Bandwidth::kib_per_second(Some(limit))))
+                .collect(),
+        }
+    }
+
+    /// The limit of an item.
+    #[must_use]
+    pub fn of(&self, item: usize) -> &Bandwidth {
+        self.own
+            .get(item)
+            .and_then(Option::as_ref)
+            .unwrap_or(&self.shared)
+    }
+}
+
 /// A leaky bucket: callers sleep until the bytes they are about to move fit into the rate.
 #[derive(Debug)]
 pub struct Bandwidth {
@@ -49,5 +80,21 @@ impl Bandwidth {
         {
             std::thread::sleep(left.min(TICK));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_has_its_own_limit_or_shares_one() {
+        let limits = Limits::new(Some(100), [None, Some(7), Some(0)]);
+        let rate = |item| limits.of(item).bytes_per_second;
+        assert_eq!(rate(0), Some(100 * 1024));
+        assert_eq!(rate(1), Some(7 * 1024));
+        assert_eq!(rate(2), None);
+        assert_eq!(rate(3), Some(100 * 1024));
+        assert!(std::ptr::eq(limits.of(0), limits.of(3)));
     }
 }

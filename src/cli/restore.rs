@@ -168,6 +168,8 @@ impl Restore {
             retry_times: self.copy.retries(),
             retry_sleep: self.copy.retry_sleep,
             jobs: self.copy.jobs,
+            jobs_start_batch_period: self.copy.jobs_start_batch_period,
+            jobs_start_batch_size: self.copy.jobs_start_batch_size,
             recovery_staging_path: self.recovery_staging_path.clone(),
             local_staging_path: self.local_staging_path.clone(),
             staging_path: self.staging_path.clone(),

@@ -19,6 +19,14 @@ impl ServerConfig {
         self.primary_ssh_command.is_some()
     }
 
+    /// The limit that a tablespace has for itself, in units of 1024 bytes per second; 0 for none.
+    #[must_use]
+    pub fn tablespace_limit(&self, tablespace: &str) -> Option<u64> {
+        let limits = &self.tablespace_bandwidth_limit.as_ref()?.0;
+        let (_, limit) = limits.iter().find(|(name, _)| name == tablespace)?;
+        Some(*limit)
+    }
+
     /// How to connect to PostgreSQL; `None` for a server that this host does not talk to, or cannot for want of a
     /// well-formed connection string.
     #[must_use]

@@ -24,8 +24,8 @@ pub mod verify;
 
 pub use crate::agent::filter::{Filter, Rule};
 pub use plan::{
-    Attempt, Checksum, CopyItem, CopyPlan, Incremental, ItemContent, PageChecks, PushItem, PushPlan, Records,
-    Resume, Retries, Reuse,
+    Attempt, Checksum, CopyItem, CopyPlan, Incremental, ItemContent, Pace, PageChecks, PushItem, PushPlan,
+    Records, Resume, Retries, Reuse,
 };
 pub use report::{BlockReport, CopyReport, CorruptBlock, ItemReport, Method};
 

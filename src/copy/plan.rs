@@ -20,7 +20,10 @@ pub struct CopyPlan {
     pub safe_horizon: Option<SystemTime>,
     /// Parallel workers, each with a connection of its own (at least 1).
     pub jobs: usize,
-    /// At most this many bytes × 1024 per second over all workers; `None` or zero for no limit.
+    /// How fast the workers may start.
+    pub pace: Pace,
+    /// At most this many bytes × 1024 per second over all workers; `None` or zero for no limit. Items with a limit of their
+    /// own do not count.
     pub bandwidth_kib: Option<u64>,
     /// Compress on the wire (`network_compression`).
     pub compress: bool,
@@ -98,6 +101,8 @@ pub struct CopyItem {
     pub reference: Option<PathBuf>,
     /// What to leave out, in rsync's pattern language.
     pub filter: Filter,
+    /// A limit of its own in place of the plan's, in the same unit; zero for no limit.
+    pub bandwidth_kib: Option<u64>,
 }
 
 /// What an item is.
@@ -144,6 +149,44 @@ pub struct Retries {
     pub sleep: Duration,
 }
 
+/// How fast the workers of a copy may start (`parallel_jobs_start_batch_size`, `parallel_jobs_start_batch_period`): sshd
+/// refuses connections when too many come at once (`MaxStartups`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// At most so many workers start …
+    pub batch: usize,
+    /// … in so much time.
+    pub period: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            batch: 10,
+            period: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Pace {
+    /// The values of the options; the period is in seconds.
+    #[must_use]
+    pub fn of(batch_size: u32, batch_period: u32) -> Pace {
+        Pace {
+            batch: usize::try_from(batch_size).unwrap_or(usize::MAX),
+            period: Duration::from_secs(batch_period.into()),
+        }
+    }
+
+    /// How long after the first one a worker starts; workers count from 0.
+    #[must_use]
+    pub fn delay(self, worker: usize) -> Duration {
+        let batch = worker / self.batch.max(1);
+        self.period
+            .saturating_mul(u32::try_from(batch).unwrap_or(u32::MAX))
+    }
+}
+
 pub use crate::postgres::manifest::Checksum;
 
 /// A restore to perform.
@@ -156,6 +199,8 @@ pub struct PushPlan {
     pub delta: bool,
     /// Parallel workers (at least 1).
     pub jobs: usize,
+    /// As in [`CopyPlan::pace`].
+    pub pace: Pace,
     /// As in [`CopyPlan::bandwidth_kib`].
     pub bandwidth_kib: Option<u64>,
     /// As in [`CopyPlan::compress`].
@@ -182,4 +227,23 @@ pub struct PushItem {
     pub destination: PathBuf,
     /// What not to copy. At the destination, excluded files go in a delta restore, protected ones stay.
     pub filter: Filter,
+    /// As in [`CopyItem::bandwidth_kib`].
+    pub bandwidth_kib: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_start_in_batches() {
+        let pace = Pace {
+            batch: 2,
+            period: Duration::from_secs(3),
+        };
+        let delays: Vec<u64> = (0..5).map(|worker| pace.delay(worker).as_secs()).collect();
+        assert_eq!(delays, [0, 0, 3, 3, 6]);
+        let at_once = Pace { batch: 0, ..pace };
+        assert_eq!(at_once.delay(1).as_secs(), 3);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::CopyError;
 use crate::transport::patience::Stop;
@@ -68,6 +68,21 @@ impl<T> Queue<T> {
             }
             if state.closed && state.under_way == 0 {
                 return None;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Waits so long, but no longer than there is work to start for. Says whether there is.
+    pub(super) fn hold_back(&self, delay: Duration) -> bool {
+        let end = Instant::now() + delay;
+        let mut state = self.lock();
+        loop {
+            if state.failure.is_some() || state.closed || self.stop.check().is_err() {
+                return state.failure.is_none() && state.under_way + state.tasks.len() > 0;
+            }
+            if Instant::now() >= end {
+                return true;
             }
             state = self.wait(state);
         }

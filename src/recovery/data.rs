@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::ServerConfig;
-use crate::copy::{Filter, PushItem, Retries};
+use crate::copy::{Filter, Pace, PushItem, Retries};
 
 use super::options::RestoreOptions;
 use super::source::BackupSource;
@@ -23,7 +23,7 @@ const LEFT_OUT: [&str; 7] = [
 
 /// The directory of a tablespace.
 #[must_use]
-pub fn tablespace_item(source: &BackupSource, relocation: &Relocation) -> PushItem {
+pub fn tablespace_item(source: &BackupSource, relocation: &Relocation, config: &ServerConfig) -> PushItem {
     let oid = relocation.tablespace.oid.to_string();
     PushItem {
         label: relocation.tablespace.name.clone(),
@@ -32,6 +32,7 @@ pub fn tablespace_item(source: &BackupSource, relocation: &Relocation) -> PushIt
         prefix: format!("{oid}/"),
         destination: relocation.location.clone(),
         filter: Filter::default(),
+        bandwidth_kib: config.tablespace_limit(&relocation.tablespace.name),
     }
 }
 
@@ -61,7 +62,21 @@ pub fn pgdata_item(source: &BackupSource, destination: &Path, tablespaces: &[Rel
         prefix: "data/".to_owned(),
         destination: destination.to_path_buf(),
         filter,
+        bandwidth_kib: None,
     }
+}
+
+/// How fast the workers may start.
+#[must_use]
+pub fn pace(config: &ServerConfig, options: &RestoreOptions) -> Pace {
+    Pace::of(
+        options
+            .jobs_start_batch_size
+            .unwrap_or(config.parallel_jobs_start_batch_size),
+        options
+            .jobs_start_batch_period
+            .unwrap_or(config.parallel_jobs_start_batch_period),
+    )
 }
 
 /// How often a lost connection is made again.

@@ -53,6 +53,10 @@ pub struct RestoreOptions {
     pub retry_sleep: Option<u32>,
     /// `--jobs`.
     pub jobs: Option<u32>,
+    /// `--jobs-start-batch-period`, in seconds.
+    pub jobs_start_batch_period: Option<u32>,
+    /// `--jobs-start-batch-size`
+    pub jobs_start_batch_size: Option<u32>,
     /// `--recovery-staging-path` (deprecated), as typed.
     pub recovery_staging_path: Option<String>,
     /// `--local-staging-path` (deprecated), as typed.

@@ -392,13 +392,14 @@ impl Circumstances<'_> {
     }
 
     fn push(&self) -> PushPlan {
-        let tablespace = |relocation| data::tablespace_item(self.source(), relocation);
+        let tablespace = |relocation| data::tablespace_item(self.source(), relocation, self.config);
         let mut items: Vec<PushItem> = self.tablespaces.iter().map(tablespace).collect();
         items.push(data::pgdata_item(self.source(), self.data, self.tablespaces));
         PushPlan {
             items,
             delta: self.request.delta,
             jobs: usize::try_from(self.jobs()).unwrap_or(1),
+            pace: data::pace(self.config, self.options),
             bandwidth_kib: self.bandwidth(),
             compress: self.request.compress,
             retries: data::retries(self.config, self.options),

@@ -12,8 +12,8 @@ use barkeep::agent::executable;
 use barkeep::base::report::{Progress, Quiet, Reporter, Total};
 use barkeep::copy::records::{FileRecord, RecordsError, read};
 use barkeep::copy::{
-    Checksum, CopyItem, CopyPlan, CopyReport, Filter, ItemContent, Method, PageChecks, PushItem, PushPlan,
-    Records, Retries, Reuse, prepare_push, pull,
+    Checksum, CopyItem, CopyPlan, CopyReport, Filter, ItemContent, Method, Pace, PageChecks, PushItem,
+    PushPlan, Records, Retries, Reuse, prepare_push, pull,
 };
 use barkeep::postgres::client::Session;
 use barkeep::transport::{Remote, SshOptions};
@@ -29,7 +29,7 @@ use crate::support::tool::Tool;
 type Check = fn(&Tool);
 
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, Check); 10] = [
+    let tests: [(&str, Check); 12] = [
         ("full_and_linked_copies_of_a_live_cluster_start", live_cluster),
         ("corrupt_pages_are_reported", corrupt_pages),
         ("every_rule_of_comparison_holds", comparison),
@@ -37,8 +37,13 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
         ("a_cut_connection_is_made_again", cut_connection),
         ("nothing_is_left_behind", nothing_left),
         ("a_host_that_cannot_run_the_agent_gets_rsync", rsync_fallback),
+        ("workers_start_in_batches", workers_in_batches),
         ("memory_is_bounded", memory),
         ("a_restore_is_exact", restore),
+        (
+            "a_restore_where_the_agent_cannot_run_uses_rsync",
+            restore_by_rsync,
+        ),
         ("a_delta_restore_touches_what_differs", delta_restore),
     ];
     tests
@@ -73,6 +78,7 @@ fn plan(
             destination: destination.to_path_buf(),
             reference: reference.map(Path::to_path_buf),
             filter: Filter::default(),
+            bandwidth_kib: None,
         }],
         reuse: if reference.is_some() {
             Reuse::Link
@@ -81,6 +87,7 @@ fn plan(
         },
         safe_horizon: horizon,
         jobs: 2,
+        pace: Pace::default(),
         bandwidth_kib: None,
         compress: false,
         page_checks: None,
@@ -152,6 +159,7 @@ fn cluster_plan(
         destination: destination.join("global/pg_control"),
         reference: reference.map(|root| root.join("global/pg_control")),
         filter: Filter::default(),
+        bandwidth_kib: None,
     });
     plan
 }
@@ -675,25 +683,11 @@ fn rsync_fallback(_: &Tool) {
     write(&source.join("base/1/16384"), &[3; 20_000], 100);
     write(&source.join("pg_wal/x"), b"left out", 100);
     write(&source.join("file with 'quote'"), b"content", 100);
-    // A host whose cache directory cannot be made.
-    let command = format!(
-        "{} -o SetEnv=XDG_CACHE_HOME=/proc/nothing",
-        sshd.command_for("postgres")
-    );
-    let deny = scratch.join("deny");
-    fs::write(
-        &deny,
-        "#!/bin/sh\ncase \"$*\" in *BARKEEP*) echo 'exec refused' >&2; exit 126;; esac\nexec ssh \"$@\"\n",
-    )
-    .unwrap();
-    fs::set_permissions(&deny, PermissionsExt::from_mode(0o755)).unwrap();
-    let command = command.replacen("ssh", &deny.display().to_string(), 1);
-    let remote = Remote::ssh(&command, SshOptions::SERVER).unwrap();
-    let _ = remote;
-    let mut restricted = plan(&source, &scratch.join("copy/data"), None, None);
-    restricted.items[0].filter = Filter::default().exclude(["/pg_wal/*"]);
-    let blocked = Blocked::new(&scratch, &sshd);
-    let report = pull(&restricted, &blocked.remote, &Quiet).unwrap();
+    let remote = blocked(&sshd);
+    let filter = Filter::default().exclude(["/pg_wal/*"]);
+    let mut full = plan(&source, &scratch.join("copy/data"), None, None);
+    full.items[0].filter = filter.clone();
+    let report = pull(&full, &remote, &Quiet).unwrap();
     assert!(
         matches!(report.method, Method::Rsync { .. }),
         "{:?}",
@@ -712,8 +706,8 @@ fn rsync_fallback(_: &Tool) {
         Some(&scratch.join("copy/data")),
         Some(SystemTime::now()),
     );
-    linked.items[0].filter = Filter::default().exclude(["/pg_wal/*"]);
-    let report = pull(&linked, &blocked.remote, &Quiet).unwrap();
+    linked.items[0].filter = filter;
+    let report = pull(&linked, &remote, &Quiet).unwrap();
     assert_eq!((report.reused_files, report.stored_bytes), (2, 0));
     assert!(same_inode(
         &scratch.join("copy/data/base/1/16384"),
@@ -722,20 +716,72 @@ fn rsync_fallback(_: &Tool) {
 }
 
 /// A login whose home and cache cannot hold an executable.
-struct Blocked {
-    remote: Remote,
+fn blocked(sshd: &Sshd) -> Remote {
+    sshd.block_agent();
+    Remote::ssh(&sshd.command_for("postgres"), SshOptions::SERVER).unwrap()
 }
 
-impl Blocked {
-    fn new(scratch: &Scratch, sshd: &Sshd) -> Blocked {
-        // The cache directory of the login becomes a file: nothing can be uploaded.
-        let cache = scratch.join("ssh/cache-postgres");
-        fs::remove_dir_all(&cache).unwrap();
-        fs::write(&cache, "").unwrap();
-        Blocked {
-            remote: Remote::ssh(&sshd.command_for("postgres"), SshOptions::SERVER).unwrap(),
-        }
-    }
+/// A restore to a host that cannot run the agent: whole, and as a delta.
+fn restore_by_rsync(_: &Tool) {
+    let scratch = Scratch::new("engine-push-rsync");
+    let sshd = Sshd::start(&scratch, &[], Path::new("/nonexistent"));
+    let remote = blocked(&sshd);
+    let source = scratch.join("backup/data");
+    backup_tree(&source);
+    scratch.directory("there", &Account::postgres());
+    let destination = scratch.join("there/data");
+    let restore = |delta| {
+        prepare_push(&push_plan(&source, &destination, delta), &remote, &Quiet)
+            .unwrap()
+            .apply(&Quiet)
+            .unwrap()
+    };
+    let report = restore(false);
+    assert!(
+        matches!(report.method, Method::Rsync { .. }),
+        "{:?}",
+        report.method
+    );
+    same_trees(&source, &destination);
+    assert!(!destination.join("pg_wal/old").exists());
+
+    // Damage that keeps size and time, a file that is gone, one that does not belong, and what a delta spares.
+    let damaged = destination.join("base/1/16390");
+    let time = fs::metadata(&damaged).unwrap().modified().unwrap();
+    let mut content = fs::read(&damaged).unwrap();
+    content[8192 * 7 + 3] ^= 1;
+    fs::write(&damaged, content).unwrap();
+    touch(&damaged, time);
+    fs::remove_file(destination.join("base/1/16391")).unwrap();
+    write(&destination.join("base/1/99999"), b"foreign", 1);
+    write(&destination.join("pg_tblspc/16400"), b"protected", 1);
+    restore(true);
+    same_trees(&source, &destination);
+    assert!(!destination.join("base/1/99999").exists() && destination.join("pg_tblspc/16400").exists());
+}
+
+/// Workers that may not start yet keep nobody waiting.
+fn workers_in_batches(_: &Tool) {
+    let scratch = Scratch::new("engine-pace");
+    let source = scratch.join("source");
+    backup_tree(&source);
+    let pace = Pace {
+        batch: 1,
+        period: Duration::from_secs(3600),
+    };
+    let copy = scratch.join("copy/data");
+    let mut backup = plan(&source, &copy, None, None);
+    (backup.jobs, backup.pace) = (4, pace);
+    pull(&backup, &Remote::local(), &Quiet).unwrap();
+    let restored = scratch.join("restored/data");
+    let mut restore = push_plan(&copy, &restored, false);
+    (restore.jobs, restore.pace) = (4, pace);
+    let local = Remote::local();
+    prepare_push(&restore, &local, &Quiet)
+        .unwrap()
+        .apply(&Quiet)
+        .unwrap();
+    same_trees(&source, &restored);
 }
 
 /// The highest resident size of an agent below the sshd, in KiB, watched while `work` runs.
@@ -815,9 +861,11 @@ fn push_plan(source: &Path, destination: &Path, delta: bool) -> PushPlan {
             filter: Filter::default()
                 .exclude(["/pg_wal/*"])
                 .protect(["/pg_tblspc/16400"]),
+            bandwidth_kib: None,
         }],
         delta,
         jobs: 2,
+        pace: Pace::default(),
         bandwidth_kib: None,
         compress: true,
         retries: Retries::default(),

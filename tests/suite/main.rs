@@ -19,6 +19,7 @@ mod sample_hooks;
 mod scale;
 mod scenario;
 mod support;
+mod transports;
 mod unusual_backups;
 
 use std::sync::Arc;
@@ -47,6 +48,7 @@ fn main() {
     let mut trials = conformance::trials(&fixtures);
     trials.extend(differential::trials(&barkeep));
     trials.extend(scenario::trials(&barkeep));
+    trials.extend(transports::trials(&barkeep));
     trials.extend(engine::trials(&barkeep));
     trials.extend(interop::trials(&barkeep));
     trials.extend(chains::trials(&barkeep));

@@ -314,6 +314,7 @@ impl Receiving<'_> {
         let now = answers.consumed();
         self.pull
             .bandwidth
+            .of(self.task.item)
             .consume(usize::try_from(now - self.taken).unwrap_or(usize::MAX));
         self.taken = now;
         next_answer(answers).map_err(|error| End::Lost((self.lost)(error)))

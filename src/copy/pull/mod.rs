@@ -26,7 +26,7 @@ use super::{CopyError, rsync};
 use crate::agent::connection::{ConnectError, Connection};
 use crate::agent::message::{Attributes, Entry};
 use crate::agent::syncer::Syncer;
-use crate::base::bandwidth::Bandwidth;
+use crate::base::bandwidth::Limits;
 use crate::base::error::PathError;
 use crate::base::report::{Progress, Reporter, Total};
 use crate::postgres::manifest::Checksum;
@@ -53,7 +53,7 @@ struct Pull<'a> {
     reporter: &'a dyn Reporter,
     queue: Queue<Task>,
     syncer: Syncer,
-    bandwidth: Bandwidth,
+    bandwidth: Limits,
     sharing: Sharing,
     previous: Previous,
     records: Mutex<Option<RecordWriter>>,
@@ -131,7 +131,10 @@ pub(super) fn pull(
         reporter,
         queue: Queue::new(),
         syncer: Syncer::new(plan.jobs.clamp(2, 8)),
-        bandwidth: Bandwidth::kib_per_second(plan.bandwidth_kib),
+        bandwidth: Limits::new(
+            plan.bandwidth_kib,
+            plan.items.iter().map(|item| item.bandwidth_kib),
+        ),
         sharing: Sharing::default(),
         previous,
         records: Mutex::new(match &plan.records {
@@ -165,9 +168,13 @@ pub(super) fn pull(
         if first.is_none() {
             source.expect_no_aes();
         }
-        for _ in 0..plan.jobs.max(1) {
+        for worker in 0..plan.jobs.max(1) {
             let connection = first.take();
-            scope.spawn(move || worker::work(pull, connection));
+            scope.spawn(move || {
+                if pull.queue.hold_back(plan.pace.delay(worker)) {
+                    worker::work(pull, connection);
+                }
+            });
         }
         let result = pull.queue.drain().and_then(|()| {
             pull.queue.extend(last);

@@ -20,7 +20,7 @@ use crate::agent::filter::{Filter, Rule};
 use crate::agent::message::{Attributes, Entry, EntryKind, Request, Response};
 use crate::agent::serve::bytes_of;
 use crate::agent::tree;
-use crate::base::bandwidth::Bandwidth;
+use crate::base::bandwidth::Limits;
 use crate::base::report::{Progress, Reporter, Total};
 use crate::transport::Remote;
 use crate::transport::frame::FrameError;
@@ -223,7 +223,7 @@ pub(super) struct Push<'a> {
     destination: &'a Remote,
     reporter: &'a dyn Reporter,
     queue: Queue<Task>,
-    bandwidth: Bandwidth,
+    bandwidth: Limits,
     tally: Mutex<Tally>,
     progress: Box<dyn Progress>,
 }
@@ -280,7 +280,10 @@ pub(super) fn apply(prepared: PreparedPush, reporter: &dyn Reporter) -> Result<C
         destination,
         reporter,
         queue: Queue::new(),
-        bandwidth: Bandwidth::kib_per_second(plan.bandwidth_kib),
+        bandwidth: Limits::new(
+            plan.bandwidth_kib,
+            plan.items.iter().map(|item| item.bandwidth_kib),
+        ),
         tally: Mutex::new(Tally {
             items: items.collect(),
             ..Tally::default()
@@ -295,7 +298,13 @@ pub(super) fn apply(prepared: PreparedPush, reporter: &dyn Reporter) -> Result<C
     std::thread::scope(|scope| {
         let push = &push;
         let workers: Vec<_> = (0..plan.jobs.max(1))
-            .map(|_| scope.spawn(move || worker::work(push)))
+            .map(|worker| {
+                scope.spawn(move || {
+                    if push.queue.hold_back(plan.pace.delay(worker)) {
+                        worker::work(push);
+                    }
+                })
+            })
             .collect();
         let mut drained = push.queue.drain();
         if drained.is_ok() {

@@ -386,7 +386,12 @@ impl Sending<'_> {
                     known.next().is_some_and(|hash| delta::page_is(page, hash))
                 };
                 if skip {
-                    self.chunks(content.get(changed).unwrap_or_default(), &mut skipped, &mut sent)?;
+                    self.chunks(
+                        task.item,
+                        content.get(changed).unwrap_or_default(),
+                        &mut skipped,
+                        &mut sent,
+                    )?;
                     changed = end..end;
                     skipped += page.len() as u64;
                 } else {
@@ -394,7 +399,12 @@ impl Sending<'_> {
                 }
                 offset = end;
             }
-            self.chunks(content.get(changed).unwrap_or_default(), &mut skipped, &mut sent)?;
+            self.chunks(
+                task.item,
+                content.get(changed).unwrap_or_default(),
+                &mut skipped,
+                &mut sent,
+            )?;
         }
         if skipped > 0 {
             self.message(&Request::Seek { bytes: skipped })?;
@@ -415,7 +425,13 @@ impl Sending<'_> {
         Ok(sent.digest128())
     }
 
-    fn chunks(&mut self, content: &[u8], skipped: &mut u64, sent: &mut Xxh3Default) -> Result<(), End> {
+    fn chunks(
+        &mut self,
+        item: usize,
+        content: &[u8],
+        skipped: &mut u64,
+        sent: &mut Xxh3Default,
+    ) -> Result<(), End> {
         if content.is_empty() {
             return Ok(());
         }
@@ -430,6 +446,7 @@ impl Sending<'_> {
             let taken = self.requests.written() - before;
             self.push
                 .bandwidth
+                .of(item)
                 .consume(usize::try_from(taken).unwrap_or(usize::MAX));
             sent.update(chunk);
         }

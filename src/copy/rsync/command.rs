@@ -15,6 +15,7 @@ use crate::copy::CopyError;
 use crate::transport::{Remote, TransportError};
 
 /// What one kind of run has in common.
+#[derive(Clone, Copy)]
 pub(super) struct Rsync<'a> {
     pub(super) remote: &'a Remote,
     pub(super) compress: bool,

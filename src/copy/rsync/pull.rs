@@ -55,6 +55,10 @@ pub(in crate::copy) fn pull(
             .zip(&mut report.items)
             .filter(|(item, _)| is_last(item) == last)
         {
+            let rsync = Rsync {
+                bandwidth_kib: item.bandwidth_kib.or(plan.bandwidth_kib),
+                ..rsync
+            };
             copy_item(plan, &rsync, item, done)?;
         }
     }

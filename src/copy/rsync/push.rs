@@ -82,7 +82,7 @@ fn arguments(plan: &PushPlan, destination: &Remote, item: &PushItem) -> Vec<OsSt
     let rsync = Rsync {
         remote: destination,
         compress: plan.compress,
-        bandwidth_kib: plan.bandwidth_kib,
+        bandwidth_kib: item.bandwidth_kib.or(plan.bandwidth_kib),
     };
     let mut arguments = rsync.arguments(&item.filter, None);
     if plan.delta {

@@ -80,6 +80,8 @@ pub struct Lab {
     pub sshd: Sshd,
     pub manager: Manager,
     pub scratch: Scratch,
+    /// How the manager reaches the PostgreSQL host, for backups and for restores.
+    pub ssh_command: String,
     options: LabOptions,
 }
 
@@ -107,6 +109,7 @@ impl Lab {
         settings.checksums = options.checksums;
         let cluster = Cluster::start(&scratch, "pg", &settings);
         let lab = Lab {
+            ssh_command: sshd.command_for("postgres"),
             cluster,
             sshd,
             manager,
@@ -145,7 +148,7 @@ impl Lab {
              backup_options = concurrent_backup\nreuse_backup = link\nimmediate_checkpoint = true\n\
              path_prefix = {}\n{}{more}",
             self.cluster.conninfo(),
-            self.sshd.command_for("postgres"),
+            self.ssh_command,
             self.cluster.version.bin().display(),
             self.options.server,
         );
@@ -201,8 +204,8 @@ impl Lab {
     pub fn restore_remote(&self, tool: &Tool, name: &str, backup: &str, options: &[&str]) -> Cluster {
         let account = Account::postgres();
         let directory = self.scratch.directory(name, &account);
-        let ssh = self.sshd.command_for("postgres");
-        self.run_restore(tool, &directory, backup, options, &["--remote-ssh-command", &ssh])
+        let remote = ["--remote-ssh-command", &self.ssh_command];
+        self.run_restore(tool, &directory, backup, options, &remote)
             .success();
         let mut cluster = Cluster::adopt(directory.join("data"), self.cluster.version, account)
             .with_path(&[tool.bin.clone(), self.sshd.bin.clone()]);

@@ -147,6 +147,21 @@ impl Sshd {
         format!("ssh -F {} {account}@127.0.0.1", self.file("ssh_config").display())
     }
 
+    /// From now on a login as `postgres` cannot run the agent: its cache directory is a file, so nothing can be uploaded.
+    pub fn block_agent(&self) {
+        let cache = self.file("cache-postgres");
+        std::fs::remove_dir_all(&cache).unwrap();
+        std::fs::write(&cache, "").unwrap();
+    }
+
+    /// A script that runs ssh as `account`: an `ssh_command` of which nobody can tell that OpenSSH is behind it.
+    pub fn wrapper_for(&self, account: &str) -> PathBuf {
+        let script = self.file(&format!("as-{account}"));
+        let text = format!("#!/bin/sh\nexec {} \"$@\"\n", self.command_for(account));
+        write_file(&script, text, 0o755, &Account::named("root"));
+        script
+    }
+
     /// Stops the listener: new connections are refused, running ones live on.
     pub fn stop_listening(&mut self) {
         self.server = None;
