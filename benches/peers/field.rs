@@ -7,8 +7,9 @@ use std::process::Command;
 use crate::meter::{Meter, unmeasured};
 use crate::support::cluster::{Cluster, ClusterOptions, Version};
 use crate::support::manager::Manager;
+use crate::support::mount::Mount;
 use crate::support::process::{Account, run};
-use crate::support::scratch::{Scratch, write_file};
+use crate::support::scratch::{Scratch, make_directory, write_file};
 use crate::support::sshd::Sshd;
 use crate::support::tool::{Tool, cache};
 
@@ -66,8 +67,9 @@ impl Field {
             barkeep,
             scratch,
         };
-        field.configure();
-        field.ship_wal(&script);
+        field.manager.configure("", &field.servers());
+        field.configure_pgbackrest();
+        field.ship_wal(&[&field.manager]);
         field
     }
 
@@ -80,7 +82,7 @@ impl Field {
         }
     }
 
-    fn configure(&self) {
+    fn servers(&self) -> [(&'static str, String); 3] {
         let body = format!(
             "conninfo = {}\nssh_command = {}\narchiver = on\nbackup_method = rsync\nreuse_backup = link\n\
              backup_options = concurrent_backup\nimmediate_checkpoint = true\nparallel_jobs = 2\npath_prefix = {}\n",
@@ -88,19 +90,19 @@ impl Field {
             self.sshd.command_for("postgres"),
             self.cluster.version.bin().display(),
         );
-        let servers = SERVERS.map(|name| (name, format!("description = {name}\n{body}")));
-        self.manager.configure("", &servers);
-        self.configure_pgbackrest();
+        SERVERS.map(|name| (name, format!("description = {name}\n{body}")))
     }
 
     /// WAL goes to every catalog. pgBackRest needs none for what is measured here.
-    fn ship_wal(&self, script: &Path) {
-        let account = &self.manager.account;
+    fn ship_wal(&self, managers: &[&Manager]) {
         let mut text = "#!/bin/sh\nset -e\numask 022\n".to_owned();
-        for name in SERVERS {
-            let server = self.manager.server(name);
+        for (manager, name) in managers
+            .iter()
+            .flat_map(|manager| SERVERS.map(|name| (manager, name)))
+        {
+            let server = manager.server(name);
             for directory in [server.clone(), server.join("incoming")] {
-                crate::support::scratch::make_directory(&directory, account);
+                make_directory(&directory, &manager.account);
                 let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
                 std::fs::set_permissions(&directory, open).unwrap();
             }
@@ -109,17 +111,25 @@ impl Field {
                 server.join("incoming").display()
             ));
         }
-        write_file(script, text, 0o755, &Account::named("root"));
-        for name in SERVERS {
+        write_file(
+            &self.scratch.join("archive"),
+            text,
+            0o755,
+            &Account::named("root"),
+        );
+        for (manager, name) in managers
+            .iter()
+            .flat_map(|manager| SERVERS.map(|name| (manager, name)))
+        {
             let tool = if name == "main" {
                 &self.barman
             } else {
                 &self.barkeep
             };
-            self.manager.run(tool, &["check", name]);
+            manager.run(tool, &["check", name]);
             let segment = self.cluster.switch_wal();
             self.cluster.wait_archived(&segment);
-            self.manager.run(tool, &["archive-wal", name]).success();
+            manager.run(tool, &["archive-wal", name]).success();
         }
     }
 
@@ -225,6 +235,15 @@ impl Field {
     /// `barman` of one of the tools.
     pub fn tool(&self, tool: &Tool, arguments: &[&str]) -> Command {
         self.manager.command(tool, arguments)
+    }
+
+    /// A second backup host, whose catalogs lie on an XFS in an image; `None`, with the reason, where none can be mounted.
+    pub fn on_xfs(&self) -> Result<(Manager, Mount), String> {
+        let manager = Manager::new(&self.scratch.join("xfs"));
+        let mount = Mount::xfs(&self.scratch, &manager.home(), 24 << 30, &manager.account)?;
+        manager.configure("", &self.servers());
+        self.ship_wal(&[&self.manager, &manager]);
+        Ok((manager, mount))
     }
 
     /// A step of a tool that is not measured.

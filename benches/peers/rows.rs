@@ -8,6 +8,7 @@ use walkdir::WalkDir;
 
 use crate::field::Field;
 use crate::meter::{Cost, Meter, stored};
+use crate::support::manager::Manager;
 use crate::support::process::{Account, run};
 use crate::support::scratch::make_directory;
 use crate::support::tool::Tool;
@@ -75,6 +76,9 @@ impl<'a> Bench<'a> {
         if wanted("chain") || wanted("merge") {
             self.chains(rounds, wanted)?;
         }
+        if wanted("xfs") {
+            self.linked_on_xfs(rounds)?;
+        }
         if wanted("files") {
             self.many_files()?;
         }
@@ -137,12 +141,22 @@ impl<'a> Bench<'a> {
     }
 
     fn tool_backup(&mut self, tool: &Tool, server: &str, more: &[&str]) -> Result<Cost, String> {
-        let base = self.field.manager.server(server).join("base");
+        self.backup_with(&self.field.manager, tool, server, more)
+    }
+
+    fn backup_with(
+        &self,
+        manager: &Manager,
+        tool: &Tool,
+        server: &str,
+        more: &[&str],
+    ) -> Result<Cost, String> {
+        let base = manager.server(server).join("base");
         let before = stored(&base);
         let mut arguments = vec!["backup"];
         arguments.extend(more);
         arguments.push(server);
-        let mut cost = self.meter.run(self.field.tool(tool, &arguments), "backup")?;
+        let mut cost = self.meter.run(manager.command(tool, &arguments), "backup")?;
         cost.stored = Some(stored(&base).saturating_sub(before));
         Ok(cost)
     }
@@ -491,6 +505,47 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    // --- Another file system --------------------------------------------------------------------------------------
+
+    /// Linked backups where files can share blocks. What is stored is what the file system has less.
+    fn linked_on_xfs(&mut self, rounds: usize) -> Outcome {
+        const ROW: &str = "linked on XFS";
+        let field = self.field;
+        let (manager, _mount) = match field.on_xfs() {
+            Ok(ground) => ground,
+            Err(reason) => {
+                self.table
+                    .note(ROW, "barkeep", Err(format!("no XFS can be mounted: {reason}")));
+                return Ok(());
+            }
+        };
+        let tools = [
+            (&field.barkeep, "linked", "barkeep"),
+            (&field.barman, "main", "Barman"),
+        ];
+        for (tool, server, _) in tools {
+            self.backup_with(&manager, tool, server, &["--reuse-backup=off"])?;
+        }
+        for _ in 0..rounds {
+            field.workload()?;
+            self.next_second();
+            for (tool, server, who) in tools {
+                nix::unistd::sync();
+                let before = used(&manager.home());
+                let mut outcome = self.backup_with(&manager, tool, server, &[]);
+                nix::unistd::sync();
+                if let Ok(cost) = &mut outcome {
+                    cost.stored = Some(used(&manager.home()).saturating_sub(before));
+                }
+                self.table.note(ROW, who, outcome);
+                for id in manager.backup_ids(server).iter().skip(1) {
+                    run(manager.command(tool, &["delete", server, id]));
+                }
+            }
+        }
+        Ok(())
+    }
+
     // --- Many files ------------------------------------------------------------------------------------------------
 
     /// One-page relations of a database that PostgreSQL does not know.
@@ -542,6 +597,14 @@ fn dd(target: &Path, bytes: u64) -> Command {
         .args(["bs=1M", "iflag=count_bytes", "conv=fsync"])
         .arg(format!("count={bytes}"));
     command
+}
+
+/// Bytes that a file system has in use.
+fn used(path: &Path) -> u64 {
+    let Ok(figures) = nix::sys::statvfs::statvfs(path) else {
+        return 0;
+    };
+    (figures.blocks() - figures.blocks_free()) * figures.fragment_size()
 }
 
 fn text(path: &Path) -> String {

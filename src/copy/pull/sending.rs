@@ -17,6 +17,7 @@ use crate::agent::message::{Attributes, Checks, FetchMode, ROLLING_WINDOW, Reque
 use crate::agent::serve::bytes_of;
 use crate::agent::{delta, source};
 use crate::base::error::{PathContext, PathError};
+use crate::base::sys;
 use crate::copy::CopyError;
 use crate::copy::chain::Rebuilt;
 use crate::copy::compare::{Action, delta_for, linkable};
@@ -169,6 +170,9 @@ impl Sending<'_> {
         let old = File::open(&reference).at("open", &reference)?;
         let target = local::create(&target_path)?;
         let shared = self.pull.sharing.share(&old, &target, &target_path)?;
+        if shared {
+            sys::reserve_for_copies(&target, PAGE_SIZE as u32);
+        }
         // Pages of zeros stay holes, which must be there to be read back.
         let length = old.metadata().at("look at", &reference)?.len();
         target.set_len(length).at("set the size of", &target_path)?;
