@@ -39,6 +39,10 @@ impl Limits {
     }
 }
 
+/// What was not used for so long may be made up for: a pause of the disk or of the other side would make the copy slower
+/// than it may be otherwise.
+const CREDIT: Duration = Duration::from_secs(1);
+
 /// A leaky bucket: callers sleep until the bytes they are about to move fit into the rate.
 #[derive(Debug)]
 pub struct Bandwidth {
@@ -69,9 +73,10 @@ impl Bandwidth {
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             let now = Instant::now();
-            let start = (*next_free).max(now);
+            let earliest = now.checked_sub(CREDIT).unwrap_or(now);
+            let start = (*next_free).max(earliest);
             *next_free = start + cost;
-            start - now
+            start.saturating_duration_since(now)
         };
         let deadline = Instant::now() + wait;
         while let Some(left) = deadline
@@ -96,5 +101,38 @@ mod tests {
         assert_eq!(rate(2), None);
         assert_eq!(rate(3), Some(100 * 1024));
         assert!(std::ptr::eq(limits.of(0), limits.of(3)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// When the next byte may move, from now on; negative for what may be made up for.
+    fn ahead(bandwidth: &Bandwidth) -> f64 {
+        let next = *bandwidth.next_free.lock().unwrap();
+        let now = Instant::now();
+        match next.checked_duration_since(now) {
+            Some(ahead) => ahead.as_secs_f64(),
+            None => -(now - next).as_secs_f64(),
+        }
+    }
+
+    #[test]
+    fn pauses_are_made_up_for_and_idleness_is_not() {
+        let bandwidth = Bandwidth::kib_per_second(Some(1024));
+        bandwidth.consume(512 << 10);
+        assert!(
+            (0.3..=0.5).contains(&ahead(&bandwidth)),
+            "half a second is spoken for"
+        );
+        *bandwidth.next_free.lock().unwrap() = Instant::now() - Duration::from_millis(700);
+        bandwidth.consume(512 << 10);
+        assert!((-0.3..-0.1).contains(&ahead(&bandwidth)), "a short pause counts");
+        *bandwidth.next_free.lock().unwrap() = Instant::now() - Duration::from_secs(3);
+        bandwidth.consume(512 << 10);
+        assert!((-0.7..-0.3).contains(&ahead(&bandwidth)), "a second at most does");
+        Bandwidth::kib_per_second(None).consume(1 << 40);
     }
 }
