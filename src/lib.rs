@@ -22,6 +22,7 @@ pub mod config;
 pub mod copy;
 pub mod cron;
 pub mod hooks;
+pub mod merge;
 pub mod output;
 pub mod postgres;
 pub mod recovery;

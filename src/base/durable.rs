@@ -46,6 +46,28 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), PathError> {
     Ok(())
 }
 
+/// Gives two directories each other's names, at one moment and durably; both in one directory. False where the file system
+/// or the C library cannot: nothing has changed then.
+///
+/// # Errors
+/// It was refused for another reason.
+pub fn exchange(one: &Path, other: &Path) -> Result<bool, PathError> {
+    #[cfg(target_env = "gnu")]
+    {
+        use nix::errno::Errno;
+        use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+        match renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE) {
+            Ok(()) => {
+                sync_parent(one)?;
+                return Ok(true);
+            }
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {}
+            Err(error) => return Err(PathError::new("exchange", one, error.into())),
+        }
+    }
+    Ok(false)
+}
+
 /// Removes a file and makes the removal durable. A file that does not exist is not an error.
 ///
 /// # Errors

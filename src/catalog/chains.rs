@@ -45,6 +45,23 @@ pub enum BrokenChain {
     },
 }
 
+/// What the metadata of a backup say as long as it is being merged into a newer one of its chain.
+const MERGING: &str = "merge not finished: ";
+
+/// Marks a backup as one that is being merged into `target`: no good for itself any more, but `target` and what builds on it
+/// can still be put together with it.
+pub fn mark_merging(info: &mut BackupInfo, target: &BackupId, server: &str) {
+    info.status = BackupStatus::Failed;
+    info.error = Some(format!("{MERGING}run \"barman merge {server} {target}\" again"));
+}
+
+/// Whether a merge has begun to change this backup.
+#[must_use]
+pub fn is_being_merged(info: &BackupInfo) -> bool {
+    let error = info.error.as_deref().unwrap_or_default();
+    info.status == BackupStatus::Failed && error.starts_with(MERGING)
+}
+
 /// The backup and all that it builds on, itself first, the full backup last.
 ///
 /// # Errors
@@ -53,7 +70,8 @@ pub fn members<'a>(backups: &'a Backups, id: &BackupId) -> Result<Vec<&'a Backup
     let members: Vec<&BackupInfo> = ancestry(backups, id).collect();
     for member in members.iter().skip(1) {
         let id = member.id.clone();
-        if !member.status.copy_done() {
+        // What a merge has changed of an older member does not matter to those that it is merged into.
+        if !member.status.copy_done() && !is_being_merged(member) {
             let status = member.status;
             return Err(BrokenChain::Status { id, status });
         }

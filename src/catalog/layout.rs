@@ -124,6 +124,12 @@ impl Layout {
         self.annotation_path(id, "barkeep-files.zst")
     }
 
+    /// The journal of a merge into this backup: `meta/{id}-barkeep-merge.json`.
+    #[must_use]
+    pub fn merge_path(&self, id: &BackupId) -> PathBuf {
+        self.annotation_path(id, "barkeep-merge.json")
+    }
+
     /// The WAL database.
     #[must_use]
     pub fn xlogdb_path(&self) -> PathBuf {

@@ -147,6 +147,16 @@ impl WindowUnit {
 }
 
 impl RetentionPolicy {
+    /// The first moment that the policy wants to return to; `None` when it does not count in time.
+    #[must_use]
+    pub fn horizon(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let RetentionPolicy::RecoveryWindow { count, unit } = self else {
+            return None;
+        };
+        let length = Duration::try_days(i64::from(count).saturating_mul(unit.days()))?;
+        now.checked_sub_signed(length)
+    }
+
     /// What the policy says of each backup. `keeps` are the backups kept by an operator.
     ///
     /// An incremental backup shares the fate of the full backup that its chain begins with.
@@ -168,10 +178,8 @@ impl RetentionPolicy {
                 }
                 redundancy(backups, keeps, number.max(minimum_redundancy))
             }
-            RetentionPolicy::RecoveryWindow { count, unit } => {
-                let length = Duration::try_days(i64::from(count).saturating_mul(unit.days()));
-                let horizon = length.and_then(|length| now.checked_sub_signed(length));
-                recovery_window(backups, keeps, minimum_redundancy, horizon)
+            RetentionPolicy::RecoveryWindow { .. } => {
+                recovery_window(backups, keeps, minimum_redundancy, self.horizon(now))
             }
         };
         backups

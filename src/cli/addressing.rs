@@ -53,6 +53,7 @@ pub(super) const DELETE: Rule = rule(Run, Refuse, Run);
 pub(super) const GENERATE_MANIFEST: Rule = rule(Skip, Refuse, Run);
 pub(super) const GET_WAL: Rule = rule(Run, Refuse, Run);
 pub(super) const KEEP: Rule = rule(Skip, Refuse, Run);
+pub(super) const MERGE: Rule = rule(Run, Refuse, Run);
 pub(super) const PROCESSES: Rule = rule(Skip, Refuse, Run);
 pub(super) const PUT_WAL: Rule = rule(Refuse, Refuse, Run);
 pub(super) const REBUILD_XLOGDB: Rule = rule(Skip, Refuse, Run);

@@ -227,6 +227,7 @@ commands! {
     ImportBackup(super::import_backup::ImportBackup),
     GenerateManifest(super::generate_manifest::GenerateManifest),
     Keep(super::keep::Keep),
+    Merge(super::merge::Merge),
     CheckWalArchive(super::check_wal_archive::CheckWalArchive),
     ConfigSwitch(super::config_switch::ConfigSwitch),
     ConfigUpdate(super::config_update::ConfigUpdate),

@@ -40,6 +40,7 @@ mod list_files;
 mod list_processes;
 mod list_servers;
 mod lock_directory_cleanup;
+mod merge;
 mod put_wal;
 mod rebuild_xlogdb;
 mod receive_wal;

@@ -99,6 +99,8 @@ pub struct Rebuilt {
     places: Vec<Option<Place>>,
     size: u64,
     longest: u32,
+    /// Blocks of the whole file that the others build on.
+    whole_blocks: u32,
 }
 
 impl Rebuilt {
@@ -126,6 +128,7 @@ impl Rebuilt {
             size: u64::from(header.rebuilt_blocks()) * PAGE_SIZE as u64,
             places: vec![None; header.rebuilt_blocks() as usize],
             sources: Vec::new(),
+            whole_blocks: 0,
         };
         let path = source.path.clone();
         rebuilt.take(source, &header.blocks, u32::MAX);
@@ -163,6 +166,26 @@ impl Rebuilt {
         whole
             .filter(|source| source.start == 0)
             .map(|source| &source.file)
+    }
+
+    /// The whole file that the others build on: which member has it (0 is the newest), and its path.
+    #[must_use]
+    pub fn whole_file(&self) -> (usize, &Path) {
+        let path = self.sources.last().map_or(Path::new(""), |source| &source.path);
+        (self.sources.len().saturating_sub(1), path)
+    }
+
+    /// The blocks, ascending, that the whole file does not have as they are now: those that a newer member lists, and those
+    /// that are zeros and were not. What the whole file lacks at its end, and nobody lists, is not among them.
+    pub fn changed(&self) -> impl Iterator<Item = u32> + '_ {
+        let whole = self.sources.len().saturating_sub(1);
+        (0..).zip(&self.places).filter_map(move |(block, place)| {
+            let changed = match place {
+                Some(place) => usize::from(place.source) != whole,
+                None => block < self.whole_blocks,
+            };
+            changed.then_some(block)
+        })
     }
 
     /// Reads from `offset` on, which must be a multiple of the page size: as much as fits into `buffer`, less only at the
@@ -231,6 +254,7 @@ impl Rebuilt {
             places: Vec::new(),
             size,
             longest: blocks_of(size),
+            whole_blocks: blocks_of(size),
         })
     }
 
@@ -253,6 +277,7 @@ impl Rebuilt {
         let blocks = blocks_of(source.file.metadata().at("look at", &source.path)?.len());
         let number = u8::try_from(self.sources.len()).unwrap_or(u8::MAX);
         self.longest = self.longest.max(blocks);
+        self.whole_blocks = blocks;
         for (block, place) in (0..blocks.min(limit)).zip(&mut self.places) {
             if place.is_none() {
                 *place = Some(Place {
@@ -395,6 +420,9 @@ mod tests {
         assert_eq!(chain.rebuilt().unwrap().unwrap().longest(), 8);
         let chain = Chain::new("truncated", &[Err(8), Ok((8, &[6])), Ok((5, &[7]))]);
         assert_eq!(chain.pages(8), [1, 1, 1, 1, 1, 0, 0, 3]);
+        let rebuilt = chain.rebuilt().unwrap().unwrap();
+        assert_eq!(rebuilt.changed().collect::<Vec<_>>(), [5, 6, 7]);
+        assert_eq!(rebuilt.whole_file().0, 2);
     }
 
     #[test]

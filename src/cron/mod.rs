@@ -15,6 +15,7 @@ use crate::base::report::Reporter;
 use crate::catalog::{self, BackupStatus, Catalog, CatalogError, locks};
 use crate::config::{MainConfig, ServerConfig};
 use crate::hooks::HookRunner;
+use crate::merge;
 
 pub use child::Program;
 
@@ -42,6 +43,8 @@ enum CronError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Path(#[from] crate::base::error::PathError),
+    #[error(transparent)]
+    Merge(#[from] merge::MergeError),
     #[error(transparent)]
     Child(#[from] crate::base::process::SpawnError),
 }
@@ -128,6 +131,7 @@ fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter
     }
     complete_oldest(context, server, &catalog, reporter)?;
     catalog.remove_leftovers()?;
+    finish_merges(context, server, &catalog, reporter)?;
     let hooks = HookRunner::of_server(server, context.configuration);
     catalog::enforcement::enforce(&catalog, server, &hooks, reporter)?;
     Ok(())
@@ -195,6 +199,29 @@ fn complete_oldest(
         info.id, server.name
     ));
     let arguments = ["check-backup", &server.name, info.id.as_str()];
+    context.program.start(context.configuration, &arguments)?;
+    Ok(())
+}
+
+/// Has merges finished that were cut short, in a process of its own: it may take long. One that is being done right now
+/// holds its locks.
+fn finish_merges(
+    context: Context<'_>,
+    server: &ServerConfig,
+    catalog: &Catalog,
+    reporter: &dyn Reporter,
+) -> Result<(), CronError> {
+    let Some(id) = merge::unfinished(catalog)?.into_iter().next() else {
+        return Ok(());
+    };
+    if is_held(&catalog.locks().path("backup"))? {
+        return Ok(());
+    }
+    reporter.info(&format!(
+        "Starting to finish the merge into backup {id} of server {}",
+        server.name
+    ));
+    let arguments = ["merge", &server.name, id.as_str()];
     context.program.start(context.configuration, &arguments)?;
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod label;
 pub mod libpq;
 pub mod lsn;
 pub mod manifest;
+pub mod manifest_head;
 pub mod page;
 pub mod page_sum;
 pub mod shown;

@@ -1,0 +1,145 @@
+//! The end of a merge: the directories exchange their names, the catalog learns it, the older backups go.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::checksums::{LABEL, MANIFEST};
+use super::tree::MARK;
+use super::{Merge, MergeError, MergePlan, Stage, journal};
+use crate::base::durable;
+use crate::base::error::{PathContext, PathError};
+use crate::catalog::{self, BackupId, BackupInfo, Deletion};
+use crate::postgres::label;
+
+/// How far a merge is, told from what lies on the disk.
+pub(super) fn stage(merge: &Merge<'_>, plan: &MergePlan, info: &BackupInfo) -> Stage {
+    // The mark names the backup that the directory is for.
+    let marked = |id: &BackupId| {
+        fs::read(directory(merge, id).join(MARK)).is_ok_and(|mark| mark == plan.id.as_str().as_bytes())
+    };
+    if marked(&plan.id) || marked(plan.root()) || aside(merge, plan).exists() {
+        Stage::Exchange
+    } else if plan.resumed && !info.is_incremental() {
+        Stage::Delete
+    } else {
+        Stage::Patch
+    }
+}
+
+/// The last changes to the full backup's directory, then the mark that it is complete.
+pub(super) fn prepare(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeError> {
+    let root = directory(merge, plan.root());
+    let manifest = root.join(MANIFEST);
+    let old = root.join("data/backup_manifest");
+    if manifest.exists() {
+        durable::rename(&manifest, &old)?;
+    } else {
+        durable::remove(&old)?;
+    }
+    durable::rename(&root.join(LABEL), &root.join("data/backup_label"))?;
+    Ok(durable::write(&root.join(MARK), plan.id.as_str().as_bytes())?)
+}
+
+/// The chosen backup gets the directory of the full one, and the other way round. Repeated after a crash it does the rest.
+pub(super) fn exchange(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeError> {
+    let (own, root, aside) = (
+        directory(merge, &plan.id),
+        directory(merge, plan.root()),
+        aside(merge, plan),
+    );
+    if !aside.exists() && root.join(MARK).exists() && !durable::exchange(&root, &own)? {
+        // Where it cannot be done at one moment, it takes three.
+        durable::rename(&own, &aside)?;
+    }
+    if aside.exists() {
+        if !own.exists() {
+            durable::rename(&root, &own)?;
+        }
+        durable::rename(&aside, &root)?;
+    }
+    links(&root, &own)
+}
+
+/// The links to tablespaces lead to those of the backup that they belong to, by its name.
+fn links(changed: &Path, own: &Path) -> Result<(), MergeError> {
+    for within in ["data/pg_tblspc", "data"] {
+        let theirs = match fs::read_dir(changed.join(within)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(PathError::new("read directory", changed.join(within), error).into()),
+        };
+        let ours = own.join(within);
+        for entry in fs::read_dir(&ours).at("read directory", &ours)? {
+            let path = entry.at("read directory", &ours)?.path();
+            if fs::symlink_metadata(&path).at("look at", &path)?.is_symlink() {
+                fs::remove_file(&path).at("remove", &path)?;
+            }
+        }
+        for entry in theirs {
+            let entry = entry.at("read directory", changed.join(within))?;
+            if entry.file_type().at("look at", entry.path())?.is_symlink() {
+                let target = fs::read_link(entry.path()).at("read", entry.path())?;
+                let link = ours.join(entry.file_name());
+                std::os::unix::fs::symlink(target, &link).at("link", &link)?;
+            }
+        }
+        durable::sync_dir(&ours)?;
+    }
+    Ok(())
+}
+
+/// The catalog learns that the backup is a full one. Its parent forgets it first: whoever deletes the parent from here on
+/// must not take it along.
+pub(super) fn record(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeError> {
+    let catalog = merge.catalog;
+    let gone = || MergeError::Unknown {
+        id: plan.id.clone(),
+        server: catalog.server().to_owned(),
+    };
+    let mut info = catalog.load(&plan.id)?.ok_or_else(gone)?;
+    if let Some(parent) = &info.parent_backup_id
+        && let Some(mut parent) = catalog.load(parent)?
+        && let Some(children) = &mut parent.children_backup_ids
+    {
+        children.retain(|child| *child != plan.id);
+        if children.is_empty() {
+            parent.children_backup_ids = None;
+        }
+        catalog.save(&parent)?;
+    }
+    let own = directory(merge, &plan.id);
+    let sizes = catalog::measure(&own)?;
+    info.parent_backup_id = None;
+    if let Some(root) = catalog.load(plan.root())? {
+        info.mode = root.mode;
+    }
+    info.backup_label = info
+        .backup_label
+        .map(|text| String::from_utf8_lossy(&label::as_full(text.as_bytes())).into_owned());
+    info.size = Some(sizes.total);
+    info.deduplicated_size = Some(sizes.unshared);
+    catalog.save(&info)?;
+    Ok(durable::remove(&own.join(MARK))?)
+}
+
+/// Deletes the backups that are not needed any more, the newest first, as `delete` does, scripts and WAL included.
+pub(super) fn delete(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeError> {
+    let deletion = Deletion::by_operator(merge.catalog, merge.config, merge.hooks, merge.reporter);
+    for id in &plan.older {
+        if merge.catalog.load(id)?.is_some() {
+            let plan = deletion.plan(id)?;
+            deletion.apply(&plan)?;
+        }
+    }
+    merge.catalog.remove_leftovers()?;
+    Ok(journal::end(merge, &plan.id)?)
+}
+
+fn directory(merge: &Merge<'_>, id: &BackupId) -> PathBuf {
+    merge.catalog.layout().base_dir(id)
+}
+
+/// Where the chosen backup's directory is while the names are exchanged in three steps.
+fn aside(merge: &Merge<'_>, plan: &MergePlan) -> PathBuf {
+    merge.catalog.layout().base.join(format!(".merging-{}", plan.id))
+}
