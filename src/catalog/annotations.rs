@@ -91,7 +91,7 @@ impl Catalog {
         self.annotate(id, DELETE_THIS, "delete")
     }
 
-    pub(super) fn end_deletion(&self, id: &BackupId) -> Result<(), PathError> {
+    pub(crate) fn end_deletion(&self, id: &BackupId) -> Result<(), PathError> {
         self.remove_annotation(id, DELETE_THIS)
     }
 

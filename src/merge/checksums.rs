@@ -16,15 +16,20 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::MergeError;
 use super::tree::{MARK, Roots, TEMPORARY};
+use crate::agent::message::Attributes;
 use crate::base::error::PathContext;
 use crate::base::interrupt;
+use crate::copy::records::{self, FileChecksum, Form, RecordIndex, RecordWriter};
 use crate::copy::verify::{self, Wanted};
 use crate::postgres::manifest::{self, Checksum, Layout, ManifestFile, ManifestWriter};
 use crate::postgres::page::PAGE_SIZE;
+use crate::postgres::page_sum::PageSum;
 use crate::postgres::{label, manifest_head};
 
 /// The manifest that is written, until everything is complete.
 pub(super) const MANIFEST: &str = "data/.barkeep-merge.manifest";
+/// The records that are written, likewise.
+pub(super) const RECORDS: &str = ".barkeep-merge.records";
 /// The label that is written, likewise.
 pub(super) const LABEL: &str = "data/.barkeep-merge.label";
 
@@ -38,8 +43,10 @@ pub(super) struct Computed {
     pub(super) damaged: bool,
 }
 
-/// What the manifests of both backups say.
+/// What the manifests and records of both backups say.
 pub(super) struct Checksums {
+    newest_records: Option<RecordIndex>,
+    root_records: Option<RecordIndex>,
     newest: HashMap<u128, Known>,
     root: HashMap<u128, Known>,
     /// The newer backup has a manifest, so the result gets one.
@@ -62,7 +69,7 @@ pub(super) fn key(path: &Path) -> u128 {
 }
 
 impl Checksums {
-    pub(super) fn load(roots: &Roots, resumed: bool) -> Result<Checksums, MergeError> {
+    pub(super) fn load(roots: &Roots, records: &Records, resumed: bool) -> Result<Checksums, MergeError> {
         let mut algorithm = Checksum::Crc32c;
         let mut tablespaces = false;
         let newest = roots.newest().join("data/backup_manifest");
@@ -73,6 +80,8 @@ impl Checksums {
         })?;
         let root = known(&roots.root().join("data/backup_manifest"), &mut |_| {})?;
         Ok(Checksums {
+            newest_records: index(&records.newest),
+            root_records: index(&records.root),
             newest,
             root,
             wanted,
@@ -103,7 +112,30 @@ impl Checksums {
             return None;
         }
         let crc = u32::from_le_bytes(*known.checksum.first_chunk::<4>()?);
-        Some(Running::new(crc, old_size, size))
+        let sum = match self.expected(path) {
+            None => None,
+            // With nothing to start from, the file has to be read.
+            Some(_) => {
+                let old = self.root_records.as_ref()?.get(path.as_os_str().as_bytes())?;
+                Some(old.sum.filter(|_| old.size == old_size)?)
+            }
+        };
+        Some(Running::new(crc, sum, old_size, size))
+    }
+
+    /// The sum that a file of the newer backup had when that was taken.
+    fn expected(&self, path: &Path) -> Option<PageSum> {
+        let records = self.newest_records.as_ref()?;
+        records.get(path.as_os_str().as_bytes())?.sum
+    }
+
+    /// Permissions and time of a file of the newer backup at its source.
+    pub(super) fn attributes(&self, path: &Path) -> Option<Attributes> {
+        let known = self.newest_records.as_ref()?.get(path.as_os_str().as_bytes())?;
+        Some(Attributes {
+            mode: known.mode,
+            modified: known.modified,
+        })
     }
 
     /// The checksum of a file that has been patched.
@@ -113,17 +145,18 @@ impl Checksums {
         path: &Path,
         target: &Path,
     ) -> Result<Computed, MergeError> {
+        let expected = self.expected(path);
         if let Some(running) = running {
             return Ok(Computed {
                 size: running.size,
                 algorithm: Checksum::Crc32c,
                 checksum: running.crc.to_le_bytes().to_vec(),
-                damaged: false,
+                damaged: running.sum != expected,
             });
         }
         let wanted = Wanted {
             checksum: self.wanted.then_some(self.algorithm),
-            sum: false,
+            sum: expected.is_some(),
             pages: None,
         };
         let found = verify::file(target, path.as_os_str().as_bytes(), wanted)?;
@@ -131,24 +164,26 @@ impl Checksums {
             size: found.size,
             algorithm: self.algorithm,
             checksum: found.checksum,
-            damaged: false,
+            damaged: expected.is_some_and(|expected| expected != found.sum),
         })
     }
 }
 
-/// The CRC-32C of a file whose blocks are being exchanged.
+/// The CRC-32C and the sum of a file whose blocks are being exchanged.
 pub(super) struct Running {
     crc: u32,
+    sum: Option<PageSum>,
     size: u64,
 }
 
 impl Running {
-    fn new(crc: u32, old_size: u64, size: u64) -> Running {
-        let mut running = Running { crc, size };
+    fn new(crc: u32, sum: Option<PageSum>, old_size: u64, size: u64) -> Running {
+        let mut running = Running { crc, sum, size };
         // What it grows by are zeros at first.
         let zeros = vec![0; PAGE_SIZE];
-        for _ in 0..(size - old_size) / PAGE_SIZE as u64 {
+        for number in old_size / PAGE_SIZE as u64..size / PAGE_SIZE as u64 {
             running.crc = crc32c::crc32c_append(running.crc, &zeros);
+            running.sum = running.sum.map(|sum| sum.plus(PageSum::of_page(number, &zeros)));
         }
         running
     }
@@ -159,6 +194,11 @@ impl Running {
         let end = (u64::from(block) + 1) * PAGE_SIZE as u64;
         let behind = usize::try_from(self.size.saturating_sub(end)).unwrap_or(usize::MAX);
         self.crc ^= crc32c::crc32c_combine(difference, 0, behind);
+        let number = u64::from(block);
+        self.sum = self.sum.map(|sum| {
+            sum.minus(PageSum::of_page(number, old))
+                .plus(PageSum::of_page(number, new))
+        });
     }
 }
 
@@ -184,6 +224,58 @@ fn known(path: &Path, each: &mut dyn FnMut(&ManifestFile)) -> Result<HashMap<u12
     Ok(files)
 }
 
+/// The records of both backups.
+pub(super) struct Records {
+    pub(super) newest: PathBuf,
+    pub(super) root: PathBuf,
+}
+
+fn index(path: &Path) -> Option<RecordIndex> {
+    if !path.exists() {
+        return None;
+    }
+    // Without them more is read, and less is proved.
+    RecordIndex::load(path)
+        .inspect_err(|error| log::warn!("{error}"))
+        .ok()
+}
+
+/// Writes the records of the result: those of the newer backup, whose files are all whole now.
+pub(super) fn write_records(
+    roots: &Roots,
+    records: &Records,
+    known: &Checksums,
+    computed: &HashMap<u128, Computed>,
+) -> Result<(), MergeError> {
+    if known.newest_records.is_none() {
+        return Ok(());
+    }
+    let mut writer = RecordWriter::create(&roots.root().join(RECORDS))?;
+    records::read::<MergeError>(&records.newest, &mut |mut record| {
+        if record.form != Form::Whole {
+            record.form = Form::Whole;
+            record.stored = record.size;
+            let old = || {
+                let index = known.root_records.as_ref()?;
+                let old = index
+                    .get(&record.path)
+                    .filter(|old| old.is_whole() && old.size == record.size)?;
+                index.checksum(old)
+            };
+            record.checksum = match computed.get(&xxh3_128(&record.path)) {
+                Some(computed) if computed.checksum.is_empty() => None,
+                Some(computed) => Some(FileChecksum {
+                    algorithm: computed.algorithm,
+                    value: computed.checksum.clone(),
+                }),
+                None => old(),
+            };
+        }
+        Ok(writer.add(&record)?)
+    })?;
+    Ok(writer.finish()?)
+}
+
 /// Writes the label and the manifest of the result beside those that are still in place.
 pub(super) fn write_manifest(
     roots: &Roots,
@@ -203,9 +295,13 @@ pub(super) fn write_manifest(
         return Ok(());
     }
     let head = manifest_head::read(&roots.newest().join("data/backup_manifest"))?;
+    let layout = Layout::PostgreSql {
+        ranges: head.ranges,
+        system_identifier: head.system_identifier,
+    };
     let path = roots.root().join(MANIFEST);
     let output = BufWriter::new(File::create(&path).at("create", &path)?);
-    let mut writer = ManifestWriter::new(output, Layout::PostgreSql(head.ranges)).at("write", &path)?;
+    let mut writer = ManifestWriter::new(output, layout).at("write", &path)?;
     let root = roots.root();
     for entry in WalkDir::new(root).min_depth(2).sort_by_file_name() {
         interrupt::check()?;
@@ -289,12 +385,19 @@ fn describe(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::page_sum::PageSummer;
 
     #[test]
     fn a_crc_follows_from_the_blocks_that_change() {
         let mut content: Vec<u8> = (0..5 * PAGE_SIZE).map(|n| (n % 251) as u8).collect();
+        let sum = |content: &[u8]| {
+            let mut summer = PageSummer::default();
+            summer.update(content);
+            summer.finish()
+        };
         let mut running = Running::new(
             crc32c::crc32c(&content),
+            Some(sum(&content)),
             content.len() as u64,
             7 * PAGE_SIZE as u64,
         );
@@ -306,6 +409,7 @@ mod tests {
             running.exchange(u32::try_from(block).unwrap_or_default(), &old, &new);
             content.splice(place, new);
             assert_eq!(running.crc, crc32c::crc32c(&content));
+            assert_eq!(running.sum, Some(sum(&content)));
         }
     }
 }

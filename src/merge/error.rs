@@ -7,6 +7,7 @@ use crate::base::lock::LockError;
 use crate::catalog::chains::BrokenChain;
 use crate::catalog::{BackupId, CatalogError, DeletionError};
 use crate::copy::chain::ChainError;
+use crate::copy::records::RecordsError;
 use crate::postgres::manifest::ManifestError;
 
 /// Why a merge did not happen, or stopped.
@@ -123,6 +124,9 @@ pub enum MergeError {
     /// A manifest cannot be used.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The records of a backup cannot be used.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     /// The merge is complete, but a backup that is not needed any more could not be deleted.
     #[error("{0}\nHINT: The merge itself is done. Run it again, or leave it to cron, to delete what is left")]
     Deletion(#[from] DeletionError),

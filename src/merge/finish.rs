@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::checksums::{LABEL, MANIFEST};
+use super::checksums::{LABEL, MANIFEST, RECORDS};
 use super::tree::MARK;
 use super::{Merge, MergeError, MergePlan, Stage, journal};
 use crate::base::durable;
@@ -108,6 +108,10 @@ pub(super) fn record(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeErr
         catalog.save(&parent)?;
     }
     let own = directory(merge, &plan.id);
+    let records = own.join(RECORDS);
+    if records.exists() {
+        durable::rename(&records, &catalog.layout().records_path(&plan.id))?;
+    }
     let sizes = catalog::measure(&own)?;
     info.parent_backup_id = None;
     if let Some(root) = catalog.load(plan.root())? {
@@ -129,9 +133,11 @@ pub(super) fn delete(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeErr
         if merge.catalog.load(id)?.is_some() {
             let plan = deletion.plan(id)?;
             deletion.apply(&plan)?;
+        } else {
+            // All but this may be gone already.
+            merge.catalog.end_deletion(id)?;
         }
     }
-    merge.catalog.remove_leftovers()?;
     Ok(journal::end(merge, &plan.id)?)
 }
 

@@ -75,7 +75,8 @@ impl Step {
         })))
     }
 
-    pub(super) fn work(&self, roots: &Roots, file: &Found) -> Result<Work, MergeError> {
+    /// How much that is.
+    pub(super) fn work(&self) -> Work {
         let mut work = Work {
             files: 1,
             ..Work::default()
@@ -94,8 +95,7 @@ impl Step {
                 }
             }
         }
-        let _ = (roots, file);
-        Ok(work)
+        work
     }
 }
 
@@ -118,7 +118,10 @@ pub(super) fn apply(
         Step::Patch(patch) => {
             make_way(&target)?;
             let stored = roots.newest().join(&file.stored);
-            let attributes = Attributes::of(&fs::metadata(&stored).at("look at", &stored)?);
+            let attributes = match known.attributes(&file.rebuilt) {
+                Some(attributes) => attributes,
+                None => Attributes::of(&fs::metadata(&stored).at("look at", &stored)?),
+            };
             Ok(Some(patch.apply(&target, file, attributes, known)?))
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chrono::Utc;
 
+use super::checksums::Records;
 use super::tree::{self, Roots};
 use super::{Merge, MergeError, finish, journal};
 use crate::base::calendar::Timestamp;
@@ -114,6 +115,14 @@ impl MergePlan {
     #[must_use]
     pub fn root(&self) -> &BackupId {
         self.older.last().unwrap_or(&self.id)
+    }
+
+    pub(super) fn records(&self, merge: &Merge<'_>) -> Records {
+        let layout = merge.catalog.layout();
+        Records {
+            newest: layout.records_path(&self.id),
+            root: layout.records_path(self.root()),
+        }
     }
 
     pub(super) fn roots(&self, merge: &Merge<'_>) -> Roots {

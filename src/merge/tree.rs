@@ -54,7 +54,7 @@ impl Roots {
 pub(super) fn measure(roots: &Roots, jobs: usize) -> Result<Work, MergeError> {
     let mut work = Work::default();
     each_batch(roots, &mut |_| Ok(()), &mut |files| {
-        for done in in_parallel(files, jobs, |file| Ok(Step::of(roots, file)?.work(roots, file)?)) {
+        for done in in_parallel(files, jobs, |file| Ok(Step::of(roots, file)?.work())) {
             work.add(done?);
         }
         Ok(())
@@ -67,7 +67,8 @@ pub(super) fn measure(roots: &Roots, jobs: usize) -> Result<Work, MergeError> {
 pub(super) fn bring_up_to(merge: &Merge<'_>, plan: &MergePlan) -> Result<MergeReport, MergeError> {
     let roots = plan.roots(merge);
     check_room(plan, roots.root())?;
-    let known = Checksums::load(&roots, plan.resumed)?;
+    let records = plan.records(merge);
+    let known = Checksums::load(&roots, &records, plan.resumed)?;
     let mut report = MergeReport::default();
     let mut computed: HashMap<u128, Computed> = HashMap::new();
     let progress = merge.reporter.progress(
@@ -85,7 +86,7 @@ pub(super) fn bring_up_to(merge: &Merge<'_>, plan: &MergePlan) -> Result<MergeRe
             let done = in_parallel(files, merge.jobs, |file| {
                 interrupt::check()?;
                 let step = Step::of(&roots, file)?;
-                let work = step.work(&roots, file)?;
+                let work = step.work();
                 let result = patch::apply(step, &roots, file, &known)?;
                 progress.advance(0, 1);
                 Ok((work, result))
@@ -105,6 +106,7 @@ pub(super) fn bring_up_to(merge: &Merge<'_>, plan: &MergePlan) -> Result<MergeRe
     )?;
     report.work.removed = remove_superfluous(&roots)?;
     checksums::write_manifest(&roots, &known, &computed)?;
+    checksums::write_records(&roots, &records, &known, &computed)?;
     sync_directories(roots.root())?;
     Ok(report)
 }

@@ -3,6 +3,8 @@
 //! These are taken by real Barman with PostgreSQL 17's own `pg_basebackup --incremental`, so that the format is not ours to
 //! misread.
 
+mod killed;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,7 +24,11 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
             Ok(())
         })
     };
-    vec![with("native_restore", native_restore)]
+    vec![
+        with("native_restore", native_restore),
+        with("native_merge", native_merge),
+        with("merge_killed", |_, barkeep| killed::every_step_of_merge(barkeep)),
+    ]
 }
 
 /// A chain that Barman took, and the moments between its members.
@@ -87,7 +93,7 @@ fn churn(number: usize) -> String {
          DELETE FROM trimmed WHERE g > {};
          DROP TABLE IF EXISTS grown_{};
          CREATE UNLOGGED TABLE unlogged_{number} AS SELECT g FROM generate_series(1, 1000) g;",
-        50_000 - 9_000 * (number + 1),
+        50_000 - 4_000 * (number + 1),
         number.wrapping_sub(2),
     )
 }
@@ -126,6 +132,52 @@ fn native_restore(barman: &Tool, barkeep: &Tool) {
     ];
     lab.manager.run(barkeep, &delta).success();
     prove(&mut first, &chain.last);
+}
+
+/// A chain is merged up to a member in its middle, restored by both tools, and goes on.
+fn native_merge(barman: &Tool, barkeep: &Tool) {
+    let chain = Native::take("merged", barman, 3);
+    let lab = &chain.lab;
+    let (merged, manager) = (chain.ids[2].as_str(), &lab.manager);
+    let dry = manager
+        .run(barkeep, &["merge", "--dry-run", "main", merged])
+        .success();
+    assert!(dry.stdout.contains(&chain.ids[0]), "{}", dry.stdout);
+    manager
+        .run(barkeep, &["merge", "--jobs", "2", "main", merged])
+        .success();
+    assert_eq!(
+        manager.backup_ids("main"),
+        [&chain.ids[3], &chain.ids[2]].map(String::clone)
+    );
+    manager.run(barkeep, &["merge", "main", merged]).exits(1);
+    for id in &chain.ids[2..] {
+        manager.run(barkeep, &["verify-backup", "main", id]).success();
+        manager.run(barman, &["show-backup", "main", id]).success();
+    }
+    let mut verify = manager
+        .account
+        .applied_to(Command::new(lab.cluster.version.bin().join("pg_verifybackup")));
+    verify.arg("-n").arg(chain.data(merged));
+    run(verify).success();
+    let promote = ["--target-action", "promote"];
+    let target = [&["--target-name", "m2"][..], &promote].concat();
+    let mut by_barman = lab.restore(barman, "barman", merged, &target);
+    prove(&mut by_barman, &chain.moments[2]);
+    let mut by_barkeep = lab.restore(barkeep, "barkeep", merged, &target);
+    prove(&mut by_barkeep, &chain.moments[2]);
+    let mut child = lab.restore(barkeep, "child", &chain.ids[3], &[]);
+    prove(&mut child, &chain.last);
+    // The chain goes on, and is merged to its end.
+    lab.cluster.sql(&churn(7));
+    let next = lab.backup(barman, &["--incremental", "latest"]);
+    let end = mark(&lab.cluster, "end");
+    lab.archive_everything(barman);
+    manager.run(barkeep, &["merge", "main", &next]).success();
+    assert_eq!(manager.backup_ids("main"), [next.clone()]);
+    manager.run(barkeep, &["verify-backup", "main", &next]).success();
+    let mut newest = lab.restore(barman, "newest", &next, &[]);
+    prove(&mut newest, &end);
 }
 
 /// Every member is good; a page that is damaged in the oldest is damage of the oldest and of all that builds on it.
