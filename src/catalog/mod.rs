@@ -44,6 +44,7 @@ use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::codec::{CustomMagic, Detector};
 use crate::config::{NotLocal, ServerConfig, WalCompression};
+use crate::copy::records::RecordIndex;
 
 pub use annotations::KeepTarget;
 pub use backup_id::BackupId;
@@ -214,6 +215,19 @@ impl Catalog {
             Some(pgdata) => pgdata.join("pg_tblspc").join(oid.to_string()),
             None => self.layout.tablespace_dir(id, oid),
         }
+    }
+
+    /// What the files of a backup were when it was taken; `None` when that was not recorded, or the records are damaged.
+    #[must_use]
+    pub fn records(&self, id: &BackupId) -> Option<RecordIndex> {
+        let path = self.layout.records_path(id);
+        if !path.exists() {
+            return None;
+        }
+        // They are a proof more, not a condition.
+        RecordIndex::load(&path)
+            .inspect_err(|error| log::warn!("{error}: the files of backup {id} are not compared with them"))
+            .ok()
     }
 
     fn old_layout(&self, id: &BackupId) -> Option<PathBuf> {

@@ -6,6 +6,7 @@
 
 mod extra;
 mod rebuilt;
+mod recorded;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -18,6 +19,7 @@ use crate::agent::message::Corrupt;
 use crate::base::error::{PathError, strerror};
 use crate::base::lock::LockError;
 use crate::copy::chain::{ChainError, Sums};
+use crate::copy::records::RecordsError;
 use crate::copy::verify::{self, Wanted};
 use crate::postgres::control_file::ControlFile;
 use crate::postgres::lsn::Lsn;
@@ -26,7 +28,8 @@ use crate::postgres::page::PAGE_SIZE;
 
 use super::chains::{self, BrokenChain};
 use super::manifest_write::{MANIFEST, in_parallel};
-use super::{BackupId, BackupInfo, Catalog, CatalogError};
+use super::{BackupId, BackupInfo, Backups, Catalog, CatalogError};
+use recorded::Recorded;
 
 /// What need not be in a manifest: `pg_verifybackup` ignores the same.
 const IGNORED: [&str; 5] = [
@@ -72,6 +75,9 @@ pub enum VerifyError {
     /// The manifest cannot be used.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The records are damaged.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     /// Somebody is deleting the backup.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -183,11 +189,18 @@ impl Catalog {
         if has_tar(&data)? {
             return Err(shape("tar files"));
         }
-        let backups = self.backups()?;
-        let members = chains::members(&backups, &info.id).map_err(|source| VerifyError::BrokenChain {
-            id: info.id.clone(),
-            source,
-        })?;
+        let backups = if info.is_incremental() {
+            self.backups()?
+        } else {
+            Backups::new()
+        };
+        let members = match info.is_incremental() {
+            true => chains::members(&backups, &info.id).map_err(|source| VerifyError::BrokenChain {
+                id: info.id.clone(),
+                source,
+            })?,
+            false => Vec::new(),
+        };
         let older = members.get(1..).unwrap_or_default();
         let _readers = older
             .iter()
@@ -204,7 +217,10 @@ impl Catalog {
                     base: self.layout().base_dir(&member.id),
                 })
                 .collect(),
-            sums: None,
+            sums: self
+                .records(&info.id)
+                .map(|records| Arc::new(records) as Arc<dyn Sums>),
+            records: self.layout().records_path(&info.id),
         };
         tree.verify(workers)
     }
@@ -253,6 +269,8 @@ struct Tree {
     older: Vec<Member>,
     /// What its files were when it was taken.
     sums: Option<Arc<dyn Sums>>,
+    /// The file that says so.
+    records: PathBuf,
 }
 
 /// The directories of a backup that this one builds on.
@@ -267,21 +285,31 @@ impl Tree {
         let mut known = BTreeSet::new();
         let mut batch = Vec::new();
         let path = self.data.join(MANIFEST);
-        if let Err(error) = fs::File::open(&path) {
-            return Err(VerifyError::NoManifest {
-                path,
-                reason: strerror(&error),
-            });
-        }
-        manifest::read(&path, &mut |file| {
-            known.insert(file.path.clone());
-            batch.push(file);
-            if batch.len() == BATCH {
+        match fs::File::open(&path) {
+            Ok(_) => {
+                manifest::read(&path, &mut |file| {
+                    known.insert(file.path.clone());
+                    batch.push(file);
+                    if batch.len() == BATCH {
+                        self.compare_all(&batch, workers, &mut verification);
+                        batch.clear();
+                    }
+                })?;
                 self.compare_all(&batch, workers, &mut verification);
-                batch.clear();
+                // Manifests that cover the data directory alone, as Barman's and ours.
+                let covered = known.iter().any(|path| path.starts_with(b"pg_tblspc/"));
+                if self.sums.is_some() && !covered {
+                    self.compare_recorded(Recorded::Tablespaces, workers, &mut known, &mut verification)?;
+                }
             }
-        })?;
-        self.compare_all(&batch, workers, &mut verification);
+            Err(_) if self.sums.is_some() => {
+                self.compare_recorded(Recorded::All, workers, &mut known, &mut verification)?;
+            }
+            Err(error) => {
+                let reason = strerror(&error);
+                return Err(VerifyError::NoManifest { path, reason });
+            }
+        }
         self.find_extra(&known, &mut verification)?;
         if !self.older.is_empty() {
             self.verify_rebuilt(workers, &mut verification)?;

@@ -265,7 +265,7 @@ mod tests {
         let pages = manual_pages();
         assert_eq!(
             pages.keys().filter(|name| name.starts_with("barman-")).count(),
-            37 + 2
+            38 + 2
         );
         for (name, text) in &pages {
             assert!(text.len() > 15, "{name}");

@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::records::RecordIndex;
+use crate::agent::message::Attributes;
 use crate::base::error::{PathContext, PathError};
 use crate::postgres::incremental::{self, Header, InvalidIncremental};
 use crate::postgres::page::PAGE_SIZE;
@@ -50,6 +52,22 @@ pub trait Sums: std::fmt::Debug + Send + Sync {
     /// The sum of the file, whole or rebuilt, at this path relative to the directory of the backup (`data/base/5/1259`);
     /// `None` when it is not known.
     fn sum(&self, path: &[u8]) -> Option<PageSum>;
+    /// Its permissions and time of last change at the source.
+    fn attributes(&self, path: &[u8]) -> Option<Attributes>;
+}
+
+impl Sums for RecordIndex {
+    fn sum(&self, path: &[u8]) -> Option<PageSum> {
+        self.get(path)?.sum
+    }
+
+    fn attributes(&self, path: &[u8]) -> Option<Attributes> {
+        let known = self.get(path)?;
+        Some(Attributes {
+            mode: known.mode,
+            modified: known.modified,
+        })
+    }
 }
 
 /// The path of the file that the entry `path` of a member's directory stands for, relative to the data directory or to a

@@ -44,7 +44,7 @@ enum CronError {
     #[error(transparent)]
     Path(#[from] crate::base::error::PathError),
     #[error(transparent)]
-    Merge(#[from] merge::MergeError),
+    Merge(#[from] Box<merge::MergeError>),
     #[error(transparent)]
     Child(#[from] crate::base::process::SpawnError),
 }
@@ -211,7 +211,7 @@ fn finish_merges(
     catalog: &Catalog,
     reporter: &dyn Reporter,
 ) -> Result<(), CronError> {
-    let Some(id) = merge::unfinished(catalog)?.into_iter().next() else {
+    let Some(id) = merge::unfinished(catalog).map_err(Box::new)?.into_iter().next() else {
         return Ok(());
     };
     if is_held(&catalog.locks().path("backup"))? {

@@ -129,7 +129,7 @@ pub enum MergeError {
     Records(#[from] RecordsError),
     /// The merge is complete, but a backup that is not needed any more could not be deleted.
     #[error("{0}\nHINT: The merge itself is done. Run it again, or leave it to cron, to delete what is left")]
-    Deletion(#[from] DeletionError),
+    Deletion(#[from] Box<DeletionError>),
     /// The work was asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

@@ -131,8 +131,8 @@ pub(super) fn delete(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeErr
     let deletion = Deletion::by_operator(merge.catalog, merge.config, merge.hooks, merge.reporter);
     for id in &plan.older {
         if merge.catalog.load(id)?.is_some() {
-            let plan = deletion.plan(id)?;
-            deletion.apply(&plan)?;
+            let plan = deletion.plan(id).map_err(Box::new)?;
+            deletion.apply(&plan).map_err(Box::new)?;
         } else {
             // All but this may be gone already.
             merge.catalog.end_deletion(id)?;

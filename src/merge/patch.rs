@@ -42,7 +42,7 @@ pub(super) struct Patch {
 impl Step {
     pub(super) fn of(roots: &Roots, file: &Found) -> Result<Step, MergeError> {
         let target = roots.root().join(&file.rebuilt);
-        let placed = |source: &Path| Ok::<_, PathError>(same_file(source, &target)?);
+        let placed = |source: &Path| same_file(source, &target);
         if !file.blocks {
             let source = roots.newest().join(&file.stored);
             return Ok(if placed(&source)? {

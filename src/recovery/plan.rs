@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::base::calendar::Timestamp;
@@ -10,6 +11,7 @@ use crate::base::error::PathContext;
 use crate::catalog::Catalog;
 use crate::codec::{CodecError, WalCodec};
 use crate::config::ServerConfig;
+use crate::copy::chain::Sums;
 use crate::copy::{PushItem, PushPlan};
 use crate::postgres::wal_name::Timeline;
 
@@ -403,7 +405,10 @@ impl Circumstances<'_> {
             bandwidth_kib: self.bandwidth(),
             compress: self.request.compress,
             retries: data::retries(self.config, self.options),
-            sums: None,
+            sums: self
+                .catalog
+                .records(&self.request.info.id)
+                .map(|records| Arc::new(records) as Arc<dyn Sums>),
         }
     }
 }

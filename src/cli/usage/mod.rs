@@ -161,9 +161,12 @@ fn quoted(words: Vec<String>) -> String {
     quoted.join(", ")
 }
 
+/// The commands that Barman does not have; its list of choices is reproduced to the letter.
+const OWN: [&str; 1] = ["merge"];
+
 fn subcommand_names(root: &Command) -> Vec<String> {
     root.get_subcommands()
-        .filter(|command| !command.is_hide_set())
+        .filter(|command| !command.is_hide_set() && !OWN.contains(&command.get_name()))
         .flat_map(|command| std::iter::once(command.get_name()).chain(command.get_visible_aliases()))
         .map(str::to_owned)
         .collect()

@@ -109,7 +109,7 @@ pub(super) fn prepare<'a>(
         tree::walk::<CopyError>(&item.source, &item.filter, true, &mut |found| {
             crate::base::interrupt::check()?;
             let source = below(&item.source, &found.path);
-            let (entry, blocks) = restored(item, &source, found)?;
+            let (entry, blocks) = restored(plan, item, &source, found)?;
             let existing = there.get(&entry.path);
             let target = below(&item.destination, &entry.path);
             // What is of another kind goes first.
@@ -154,13 +154,24 @@ pub(super) fn prepare<'a>(
 }
 
 /// What becomes of an entry of the backup; and whether it has to be put together from a chain.
-fn restored(item: &PushItem, source: &Path, mut entry: Entry) -> Result<(Entry, bool), CopyError> {
+fn restored(
+    plan: &PushPlan,
+    item: &PushItem,
+    source: &Path,
+    mut entry: Entry,
+) -> Result<(Entry, bool), CopyError> {
     let chained = entry.kind == EntryKind::File && !item.older.is_empty();
     let Some(path) = chained.then(|| chain::rebuilt_path(&entry.path)).flatten() else {
         return Ok((entry, false));
     };
     entry.path = path.into();
     entry.size = chain::rebuilt_size(source)?;
+    // Files without changed blocks share an inode: their own times are only in the records.
+    let known = plan
+        .sums
+        .as_ref()
+        .and_then(|sums| sums.attributes(&[item.prefix.as_bytes(), &entry.path].concat()));
+    entry.attributes = known.unwrap_or(entry.attributes);
     Ok((entry, true))
 }
 

@@ -174,7 +174,7 @@ fn native_merge(barman: &Tool, barkeep: &Tool) {
     let end = mark(&lab.cluster, "end");
     lab.archive_everything(barman);
     manager.run(barkeep, &["merge", "main", &next]).success();
-    assert_eq!(manager.backup_ids("main"), [next.clone()]);
+    assert_eq!(manager.backup_ids("main"), std::slice::from_ref(&next));
     manager.run(barkeep, &["verify-backup", "main", &next]).success();
     let mut newest = lab.restore(barman, "newest", &next, &[]);
     prove(&mut newest, &end);
