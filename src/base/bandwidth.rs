@@ -72,11 +72,7 @@ impl Bandwidth {
                 .next_free
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let now = Instant::now();
-            let earliest = now.checked_sub(CREDIT).unwrap_or(now);
-            let start = (*next_free).max(earliest);
-            *next_free = start + cost;
-            start.saturating_duration_since(now)
+            claim(&mut next_free, Instant::now(), cost)
         };
         let deadline = Instant::now() + wait;
         while let Some(left) = deadline
@@ -86,6 +82,14 @@ impl Bandwidth {
             std::thread::sleep(left.min(TICK));
         }
     }
+}
+
+/// Takes the next slot of so long; gives the time until it begins.
+fn claim(next_free: &mut Instant, now: Instant, cost: Duration) -> Duration {
+    let earliest = now.checked_sub(CREDIT).unwrap_or(now);
+    let start = (*next_free).max(earliest);
+    *next_free = start + cost;
+    start.saturating_duration_since(now)
 }
 
 #[cfg(test)]
@@ -102,37 +106,25 @@ mod tests {
         assert_eq!(rate(3), Some(100 * 1024));
         assert!(std::ptr::eq(limits.of(0), limits.of(3)));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    /// When the next byte may move, from now on; negative for what may be made up for.
-    fn ahead(bandwidth: &Bandwidth) -> f64 {
-        let next = *bandwidth.next_free.lock().unwrap();
-        let now = Instant::now();
-        match next.checked_duration_since(now) {
-            Some(ahead) => ahead.as_secs_f64(),
-            None => -(now - next).as_secs_f64(),
-        }
-    }
 
     #[test]
     fn pauses_are_made_up_for_and_idleness_is_not() {
-        let bandwidth = Bandwidth::kib_per_second(Some(1024));
-        bandwidth.consume(512 << 10);
-        assert!(
-            (0.3..=0.5).contains(&ahead(&bandwidth)),
-            "half a second is spoken for"
+        let now = Instant::now() + CREDIT * 10;
+        let cost = Duration::from_millis(500);
+        let mut next = now;
+        assert_eq!(claim(&mut next, now, cost), Duration::ZERO);
+        assert_eq!(
+            claim(&mut next, now, cost),
+            cost,
+            "the first half of a second is spoken for"
         );
-        *bandwidth.next_free.lock().unwrap() = Instant::now() - Duration::from_millis(700);
-        bandwidth.consume(512 << 10);
-        assert!((-0.3..-0.1).contains(&ahead(&bandwidth)), "a short pause counts");
-        *bandwidth.next_free.lock().unwrap() = Instant::now() - Duration::from_secs(3);
-        bandwidth.consume(512 << 10);
-        assert!((-0.7..-0.3).contains(&ahead(&bandwidth)), "a second at most does");
+        assert_eq!(next, now + cost * 2);
+        next = now - cost;
+        claim(&mut next, now, cost);
+        assert_eq!(next, now, "a short pause counts");
+        next = now - CREDIT * 3;
+        claim(&mut next, now, cost);
+        assert_eq!(next, now - CREDIT + cost, "of a long one, a second");
         Bandwidth::kib_per_second(None).consume(1 << 40);
     }
 }
