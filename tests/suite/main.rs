@@ -20,6 +20,7 @@ mod scale;
 mod scenario;
 mod support;
 mod transports;
+mod traps;
 mod unusual_backups;
 
 use std::sync::Arc;
@@ -55,6 +56,7 @@ fn main() {
     trials.extend(incremental::trials(&barkeep));
     trials.extend(crash::trials(&barkeep));
     trials.extend(resume::trials(&barkeep));
+    trials.extend(traps::trials(&barkeep));
     trials.extend(scale::trials(&barkeep));
     trials.extend(reflinks::trials(&barkeep));
     trials.extend(unusual_backups::trials(&barkeep));

@@ -71,6 +71,8 @@ pub struct ClusterOptions {
     /// Directories searched for programs by archive_command and restore_command, before the system's.
     pub path: Vec<PathBuf>,
     pub checksums: bool,
+    /// Further arguments of initdb.
+    pub initdb: Vec<String>,
 }
 
 impl ClusterOptions {
@@ -80,6 +82,7 @@ impl ClusterOptions {
             settings: Vec::new(),
             path: Vec::new(),
             checksums: true,
+            initdb: Vec::new(),
         }
     }
 
@@ -126,6 +129,7 @@ impl Cluster {
         if options.checksums {
             initdb.arg("--data-checksums");
         }
+        initdb.args(&options.initdb);
         initdb
             .env("HOME", &home)
             .current_dir(&home)

@@ -35,6 +35,10 @@ pub struct LabOptions {
     pub tablespace: bool,
     /// Whether pages have checksums.
     pub checksums: bool,
+    /// Further lines for postgresql.conf.
+    pub settings: Vec<String>,
+    /// Further arguments of initdb.
+    pub initdb: Vec<String>,
 }
 
 impl LabOptions {
@@ -46,6 +50,8 @@ impl LabOptions {
             scale: 1,
             tablespace: false,
             checksums: true,
+            settings: Vec::new(),
+            initdb: Vec::new(),
         }
     }
 
@@ -62,6 +68,21 @@ impl LabOptions {
 
     pub fn scale(mut self, scale: u32) -> LabOptions {
         self.scale = scale;
+        self
+    }
+
+    pub fn checksums(mut self, on: bool) -> LabOptions {
+        self.checksums = on;
+        self
+    }
+
+    pub fn setting(mut self, line: &str) -> LabOptions {
+        self.settings.push(line.to_owned());
+        self
+    }
+
+    pub fn initdb(mut self, argument: &str) -> LabOptions {
+        self.initdb.push(argument.to_owned());
         self
     }
 
@@ -107,6 +128,8 @@ impl Lab {
             .path(&sshd.bin)
             .path(tool.path());
         settings.checksums = options.checksums;
+        settings.settings.extend(options.settings.iter().cloned());
+        settings.initdb.clone_from(&options.initdb);
         let cluster = Cluster::start(&scratch, "pg", &settings);
         let lab = Lab {
             ssh_command: sshd.command_for("postgres"),
