@@ -23,12 +23,12 @@ pub fn same_files(live: &Cluster, restored: &Cluster) {
     };
     assert_eq!(
         only(&live, &restored),
-        [PathBuf::new(); 0],
+        Vec::<PathBuf>::new(),
         "missing in the restore"
     );
     assert_eq!(
         only(&restored, &live),
-        [PathBuf::new(); 0],
+        Vec::<PathBuf>::new(),
         "gone from the server"
     );
     let differing: Vec<String> = live
