@@ -427,3 +427,6 @@ fn below(root: &Path, relative: &[u8]) -> PathBuf {
 fn regular(path: &Path) -> Option<fs::Metadata> {
     fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)
 }
+
+#[cfg(test)]
+mod incremental_tests;
