@@ -13,8 +13,11 @@ use crate::support::process::run;
 use crate::support::proof::prove;
 use crate::support::tool::Tool;
 
+/// A test with the program under test.
+type Check = fn(&Tool);
+
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, fn(&Tool)); 5] = [
+    let tests: [(&str, Check); 5] = [
         ("stock_programs_take_the_chain", |tool| stock_programs(tool, true)),
         ("stock_programs_take_the_chain_without_checksums", |tool| {
             stock_programs(tool, false)

@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use super::blocks::{Blocks, Old, Place};
 use super::window::Window;
 use super::worker::{Basis, End, Expect, Pending};
 use super::{Outcome, Pull, Task, regular};
@@ -15,13 +14,11 @@ use crate::agent::delta;
 use crate::agent::message::{Failure, Fetched, ROLLING_WINDOW, Response};
 use crate::base::error::{PathContext, PathError};
 use crate::base::sys;
-use crate::copy::chain::ChainError;
 use crate::copy::compare::Action;
 use crate::copy::records::Form;
 use crate::copy::report::CorruptBlock;
 use crate::copy::{CopyError, local};
 use crate::postgres::manifest::{Checksum, Computation};
-use crate::postgres::page::SEGMENT_PAGES;
 use crate::postgres::page_sum::PageSummer;
 use crate::transport::frame::FrameError;
 
@@ -61,9 +58,10 @@ pub(super) fn receive(
     }
 }
 
-struct Receiving<'a> {
-    pull: &'a Pull<'a>,
-    task: &'a Task,
+/// The answer to one request being taken.
+pub(super) struct Receiving<'a> {
+    pub(super) pull: &'a Pull<'a>,
+    pub(super) task: &'a Task,
     lost: &'a dyn Fn(FrameError) -> CopyError,
     taken: u64,
     window: &'a Window,
@@ -107,7 +105,7 @@ impl Receiving<'_> {
         }
     }
 
-    fn content(&mut self, answers: &mut Answers, onto: Option<Basis>) -> Result<Received, End> {
+    pub(super) fn content(&mut self, answers: &mut Answers, onto: Option<Basis>) -> Result<Received, End> {
         let path = self.pull.target_path(self.task)?;
         let mut assembly = match onto {
             Some(basis) => Assembly::new(basis.file, path, Some(basis.read_back), self.pull.algorithm()),
@@ -174,135 +172,13 @@ impl Receiving<'_> {
         Ok(Received::Complete(fetched.size, outcome))
     }
 
-    /// The changed blocks of a file, or all of it when that is better.
-    fn changes(&mut self, answers: &mut Answers, old: Old) -> Result<Received, End> {
-        let (blocks, count) = match self.next(answers)? {
-            Answer::Message(Response::Changed { blocks, count }) => (blocks, count),
-            Answer::Message(Response::InWhole) => {
-                self.pull.tally_blocks(|blocks| blocks.mostly_changed += 1);
-                return self.content(answers, None);
-            }
-            Answer::Message(Response::Failed(failure)) => return self.failed(failure, None),
-            _ => return Err(self.nonsense()),
-        };
-        let numbers = self.numbers(answers, count)?;
-        let path = self.pull.incremental_target(self.task)?;
-        let algorithm = self.pull.algorithm().unwrap_or(Checksum::None);
-        let Some(mut file) = Blocks::begin(path, blocks, numbers, old, algorithm)? else {
-            return Err(self.nonsense());
-        };
-        self.remain(file.ahead());
-        let relative = self.pull.recorded_path(self.task)?.unwrap_or_default();
-        let place = Place {
-            members: &self.pull.members,
-            relative: &relative,
-        };
-        loop {
-            let taken = match self.next(answers)? {
-                Answer::Data(data) => file.data(data, &place),
-                Answer::Message(Response::Zeros { bytes }) if bytes <= file.ahead() => {
-                    file.zeros(bytes, &place)
-                }
-                Answer::Message(Response::Fetched(fetched)) => {
-                    let fetched = fetched.clone();
-                    return self.changed(file, &fetched, &place);
-                }
-                Answer::Message(Response::Failed(failure)) => {
-                    let path = file.path().to_path_buf();
-                    return self.failed(failure, Some(&path));
-                }
-                Answer::Message(_) => return Err(self.nonsense()),
-            };
-            match taken {
-                Ok(true) => self.remain(file.ahead()),
-                Ok(false) => return Err(self.nonsense()),
-                Err(ChainError::Path(error)) => return Err(error.into()),
-                Err(error) => return Err(End::Fatal(error.into())),
-            }
-        }
-    }
-
-    /// The numbers of the blocks that changed.
-    fn numbers(&mut self, answers: &mut Answers, count: u32) -> Result<Vec<u32>, End> {
-        if count > SEGMENT_PAGES {
-            return Err(self.nonsense());
-        }
-        let count = count as usize;
-        let mut numbers = Vec::with_capacity(count);
-        while numbers.len() < count {
-            match self.next(answers)? {
-                Answer::Data(data) if !data.is_empty() && data.len() % 4 == 0 => {
-                    numbers.extend(
-                        data.as_chunks::<4>()
-                            .0
-                            .iter()
-                            .map(|four| u32::from_le_bytes(*four)),
-                    );
-                }
-                _ => return Err(self.nonsense()),
-            }
-        }
-        if numbers.len() > count {
-            return Err(self.nonsense());
-        }
-        Ok(numbers)
-    }
-
-    /// All changes are here: they count if they are all.
-    fn changed(&mut self, file: Blocks, fetched: &Fetched, place: &Place) -> Result<Received, End> {
-        self.corrupt(fetched)?;
-        let path = file.path().to_path_buf();
-        let Some((finished, proven)) = file.finish(fetched, place)? else {
-            return Err(self.nonsense());
-        };
-        let by_lsn = self.task.action == Action::BlocksByLsn;
-        if !proven {
-            drop(finished);
-            std::fs::remove_file(&path).at("remove", &path)?;
-            if by_lsn {
-                log::info!(
-                    "\"{}\" changed in pages whose LSN does not say so: comparing all its pages",
-                    self.pull.source_path(self.task)?.display()
-                );
-                self.pull.tally_blocks(|blocks| blocks.lsn_refuted += 1);
-                return Ok(Received::Differently(Action::BlocksByHash));
-            }
-            self.pull
-                .parent_is_damaged(self.task, "it is not what was recorded when it was copied")?;
-            return Ok(Received::Differently(Action::Whole));
-        }
-        let count = finished.count as u64;
-        self.pull.tally_blocks(|blocks| {
-            if by_lsn {
-                blocks.by_lsn += 1;
-                blocks.blocks_by_lsn += count;
-            } else {
-                blocks.by_hash += 1;
-                blocks.blocks_by_hash += count;
-            }
-        });
-        let outcome = Outcome {
-            attributes: fetched.attributes,
-            sum: Some(fetched.sum),
-            checksum: Some(finished.checksum).filter(|checksum| !checksum.value.is_empty()),
-            form: Form::Blocks {
-                longest: finished.longest,
-            },
-            stored: Some(finished.stored),
-            reused: false,
-            linked: false,
-        };
-        self.pull.syncer.submit(finished.file, finished.path)?;
-        Ok(Received::Complete(fetched.size, outcome))
-    }
-
     /// So much of the file is here: the sending half may ask for more.
     fn arrived(&mut self, offset: u64) {
         self.remain(self.task.entry.size.saturating_sub(offset));
     }
 
     /// So much of the answer is still to come.
-    fn remain(&mut self, ahead: u64) {
+    pub(super) fn remain(&mut self, ahead: u64) {
         if ahead < self.ahead {
             self.window.leave(self.ahead - ahead);
             self.ahead = ahead;
@@ -310,7 +186,7 @@ impl Receiving<'_> {
     }
 
     /// The next frame, once the bandwidth allows for it.
-    fn next<'b>(&mut self, answers: &'b mut Answers) -> Result<Answer<'b>, End> {
+    pub(super) fn next<'b>(&mut self, answers: &'b mut Answers) -> Result<Answer<'b>, End> {
         let now = answers.consumed();
         self.pull
             .bandwidth
@@ -320,7 +196,7 @@ impl Receiving<'_> {
         next_answer(answers).map_err(|error| End::Lost((self.lost)(error)))
     }
 
-    fn failed(&self, failure: Failure, partial: Option<&PathBuf>) -> Result<Received, End> {
+    pub(super) fn failed(&self, failure: Failure, partial: Option<&PathBuf>) -> Result<Received, End> {
         const GONE: i32 = nix::errno::Errno::ENOENT as i32;
         if failure.errno != Some(GONE) {
             return Err(End::Fatal(AgentError::Failed(failure).into()));
@@ -336,7 +212,7 @@ impl Receiving<'_> {
         Ok(Received::Vanished)
     }
 
-    fn corrupt(&self, fetched: &Fetched) -> Result<(), End> {
+    pub(super) fn corrupt(&self, fetched: &Fetched) -> Result<(), End> {
         if fetched.corrupt.is_empty() {
             return Ok(());
         }
@@ -362,7 +238,7 @@ impl Receiving<'_> {
         }
     }
 
-    fn nonsense(&self) -> End {
+    pub(super) fn nonsense(&self) -> End {
         End::Lost((self.lost)(FrameError::Protocol(
             "unexpected answer to a fetch".to_owned(),
         )))

@@ -2,7 +2,9 @@
 
 mod assemble;
 mod blocks;
+mod changes;
 mod finish;
+mod incremental;
 mod listing;
 mod resume;
 mod sending;
@@ -229,6 +231,7 @@ impl Pull<'_> {
     /// A file is in the backup.
     fn complete(&self, task: &Task, size: u64, started: Instant, outcome: Outcome) -> Result<(), CopyError> {
         let stored = outcome.stored.unwrap_or(size);
+        self.remove_remains(task, Some(outcome.form))?;
         self.record(task, size, &outcome)?;
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.reused_files += u64::from(outcome.reused);
@@ -254,6 +257,7 @@ impl Pull<'_> {
             _ => {}
         }
         log::debug!("\"{}\" vanished during the copy", path.display());
+        self.remove_remains(task, None)?;
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.vanished.push(path);
         tally.spent(task, started, 0, 0);

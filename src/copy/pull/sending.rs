@@ -3,28 +3,24 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use super::blocks::Old;
 use super::window::Window;
 use super::worker::{Basis, End, Expect, Pending};
-use super::{Outcome, Pull, Task, regular, stubs};
+use super::{Outcome, Pull, Task, regular};
 use crate::agent::connection::Requests;
-use crate::agent::message::{Attributes, Checks, FetchMode, ROLLING_WINDOW, Request, Since};
+use crate::agent::message::{Attributes, Checks, FetchMode, ROLLING_WINDOW, Request};
 use crate::agent::serve::bytes_of;
 use crate::agent::{delta, source};
 use crate::base::error::{PathContext, PathError};
 use crate::base::sys;
 use crate::copy::CopyError;
-use crate::copy::chain::Rebuilt;
 use crate::copy::compare::{Action, delta_for, linkable};
 use crate::copy::local;
 use crate::copy::plan::Reuse;
-use crate::copy::records::{FileChecksum, Form, Known};
-use crate::postgres::incremental::incremental_path;
+use crate::copy::records::{FileChecksum, Form};
 use crate::postgres::page::{FileKind, PAGE_SIZE, SEGMENT_PAGES, file_kind};
 use crate::postgres::page_sum::PageSum;
 use crate::transport::frame::FrameError;
@@ -71,9 +67,10 @@ pub(super) fn send(
     }
 }
 
-struct Sending<'a> {
-    pull: &'a Pull<'a>,
-    requests: &'a mut Requests,
+/// The sending half of a worker.
+pub(super) struct Sending<'a> {
+    pub(super) pull: &'a Pull<'a>,
+    pub(super) requests: &'a mut Requests,
     pending: Sender<Pending>,
     window: &'a Window,
     stop: &'a Stop,
@@ -257,117 +254,13 @@ impl Sending<'_> {
         self.send_message(&Request::BaseEnd)
     }
 
-    /// A relation file that is as the parent has it.
-    fn stub(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
-        let attributes = task.entry.attributes;
-        let size = task.entry.size;
-        let blocks = u32::try_from(size / PAGE_SIZE as u64).unwrap_or(u32::MAX);
-        let path = self.pull.incremental_target(task)?;
-        let linked = self.pull.stubs.place(blocks, &path, &self.pull.syncer)?;
-        let known = self.pull.known(task)?;
-        let outcome = Outcome {
-            attributes,
-            sum: known.and_then(|known| known.sum),
-            checksum: self
-                .pull
-                .algorithm()
-                .map(|algorithm| stubs::checksum(blocks, algorithm)),
-            form: Form::Blocks {
-                longest: known.map_or(blocks, |known| known.longest().max(blocks)),
-            },
-            stored: Some(stubs::content(blocks).len() as u64),
-            reused: true,
-            linked,
-        };
-        self.pull.tally_blocks(|blocks| blocks.unchanged += 1);
-        self.pull.complete(task, size, started, outcome)?;
-        Ok(Begun::Done)
-    }
-
-    fn blocks_by_lsn(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
-        let incremental = self.pull.plan.incremental.as_ref();
-        let lsn = incremental.and_then(|incremental| incremental.since);
-        let (Some(known), Some(lsn)) = (self.pull.known(task)?, lsn) else {
-            return Ok(Begun::Differently(Action::BlocksByHash));
-        };
-        let old = Old {
-            blocks: u32::try_from(known.size / PAGE_SIZE as u64).unwrap_or(u32::MAX),
-            longest: known.longest(),
-            sum: known.sum,
-        };
-        self.expect(task, Expect::Blocks(old), started)?;
-        let since = Since {
-            lsn: Some(lsn.0),
-            blocks: old.blocks,
-            longest: old.longest,
-        };
-        self.fetch(task, FetchMode::Blocks(since))
-            .map_err(Refused::after)?;
-        Ok(Begun::Done)
-    }
-
-    fn blocks_by_hash(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
-        let relative = self.pull.recorded_path(task)?.unwrap_or_default();
-        let chain = self.pull.members.get(1..).unwrap_or_default();
-        let rebuilt = match Rebuilt::open(chain, &relative) {
-            Ok(Some(rebuilt)) if rebuilt.size().is_multiple_of(PAGE_SIZE as u64) => rebuilt,
-            Ok(_) => return Ok(Begun::Differently(Action::Whole)),
-            Err(error) => {
-                self.pull.parent_is_damaged(task, &error.to_string())?;
-                return Ok(Begun::Differently(Action::Whole));
-            }
-        };
-        let known = self.pull.known(task)?;
-        let old = Old {
-            blocks: u32::try_from(rebuilt.size() / PAGE_SIZE as u64).unwrap_or(u32::MAX),
-            longest: rebuilt.longest(),
-            sum: known
-                .filter(|known| known.size == rebuilt.size())
-                .and_then(|known| known.sum),
-        };
-        self.expect(task, Expect::Blocks(old), started)?;
-        let described = self.describe_rebuilt(task, &rebuilt, old);
-        described.map_err(Refused::after)?;
-        Ok(Begun::Done)
-    }
-
-    fn describe_rebuilt(&mut self, task: &Task, rebuilt: &Rebuilt, old: Old) -> Result<(), Refused> {
-        self.fetch(
-            task,
-            FetchMode::Blocks(Since {
-                lsn: None,
-                blocks: old.blocks,
-                longest: old.longest,
-            }),
-        )?;
-        let wanted = task.entry.size.min(rebuilt.size());
-        let mut buffer = vec![0_u8; source::WINDOW.min(usize::try_from(wanted).unwrap_or(usize::MAX))];
-        let mut hashes = Vec::new();
-        let mut offset = 0;
-        while offset < wanted {
-            let count = rebuilt.read_at(&mut buffer, offset)?;
-            let content = buffer.get(..count).unwrap_or_default();
-            if content.is_empty() {
-                break;
-            }
-            hashes.clear();
-            delta::page_sums(offset / PAGE_SIZE as u64, content, &mut hashes);
-            self.requests.data(&hashes).map_err(|error| self.broken(error))?;
-            if count == source::WINDOW {
-                self.requests.flush().map_err(|error| self.broken(error))?;
-            }
-            offset += count as u64;
-        }
-        self.send_message(&Request::BaseEnd)
-    }
-
     fn whole(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
         self.expect(task, Expect::Content, started)?;
         self.fetch(task, FetchMode::Whole).map_err(Refused::after)?;
         Ok(Begun::Done)
     }
 
-    fn fetch(&mut self, task: &Task, mode: FetchMode) -> Result<(), Refused> {
+    pub(super) fn fetch(&mut self, task: &Task, mode: FetchMode) -> Result<(), Refused> {
         let path = bytes_of(&self.pull.source_path(task)?);
         let checks = self
             .pull
@@ -383,7 +276,7 @@ impl Sending<'_> {
         self.send_message(&Request::Fetch { path, mode, checks })
     }
 
-    fn expect(&mut self, task: &Task, expect: Expect, started: Instant) -> Result<(), Refused> {
+    pub(super) fn expect(&mut self, task: &Task, expect: Expect, started: Instant) -> Result<(), Refused> {
         let mut due = Pending {
             task: task.clone(),
             expect,
@@ -417,7 +310,7 @@ impl Sending<'_> {
         }
     }
 
-    fn send_message(&mut self, request: &Request) -> Result<(), Refused> {
+    pub(super) fn send_message(&mut self, request: &Request) -> Result<(), Refused> {
         self.requests.message(request).map_err(|error| self.broken(error))
     }
 
@@ -427,24 +320,25 @@ impl Sending<'_> {
             .map_err(|error| End::Lost((self.lost)(error)))
     }
 
-    fn broken(&self, error: FrameError) -> Refused {
+    pub(super) fn broken(&self, error: FrameError) -> Refused {
         Refused::Before(End::Lost((self.lost)(error)))
     }
 }
 
-enum Begun {
+/// What became of a task here.
+pub(super) enum Begun {
     Done,
     Differently(Action),
 }
 
 /// A task that could not be begun; whether somebody else has it already.
-enum Refused {
+pub(super) enum Refused {
     Before(End),
     After(End),
 }
 
 impl Refused {
-    fn after(self) -> Refused {
+    pub(super) fn after(self) -> Refused {
         match self {
             Refused::Before(end) | Refused::After(end) => Refused::After(end),
         }
@@ -471,12 +365,6 @@ fn read_window(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 }
 
 impl Pull<'_> {
-    /// What the previous backup's records say about a file.
-    pub(super) fn known(&self, task: &Task) -> Result<Option<&Known>, CopyError> {
-        let path = self.recorded_path(task)?;
-        Ok(path.and_then(|path| self.previous.known(&path)))
-    }
-
     /// Sum and checksum of a file that is unchanged, as far as they are known.
     fn known_content(
         &self,
@@ -500,23 +388,6 @@ impl Pull<'_> {
             .checksum(&path, size, attributes.modified)
             .filter(|checksum| required.is_none_or(|algorithm| algorithm == checksum.algorithm));
         Ok((sum, checksum))
-    }
-
-    /// Where the changed blocks of a file go.
-    pub(super) fn incremental_target(&self, task: &Task) -> Result<PathBuf, CopyError> {
-        let destination = &self.item(task)?.destination;
-        Ok(super::below(destination, &incremental_path(&task.entry.path)))
-    }
-
-    /// The parent's form of a file is not what it was: nothing can build on it.
-    pub(super) fn parent_is_damaged(&self, task: &Task, reason: &str) -> Result<(), CopyError> {
-        self.reporter.warning(&format!(
-            "\"{}\" is copied whole, because its parent cannot be relied on ({reason}): verify the older backups of this \
-             server",
-            self.source_path(task)?.display()
-        ));
-        self.tally_blocks(|blocks| blocks.parent_damaged += 1);
-        Ok(())
     }
 
     /// Takes an unchanged file from the previous backup; whether it is a hard link now.
