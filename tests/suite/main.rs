@@ -13,6 +13,7 @@ mod differential;
 mod engine;
 mod incremental;
 mod interop;
+mod lifecycle;
 mod reflinks;
 mod resume;
 mod sample_hooks;
@@ -55,6 +56,7 @@ fn main() {
     trials.extend(chains::trials(&barkeep));
     trials.extend(incremental::trials(&barkeep));
     trials.extend(crash::trials(&barkeep));
+    trials.extend(lifecycle::trials(&barkeep));
     trials.extend(resume::trials(&barkeep));
     trials.extend(traps::trials(&barkeep));
     trials.extend(scale::trials(&barkeep));

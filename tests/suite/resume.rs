@@ -54,6 +54,17 @@ fn killed_backups(tool: &Tool) {
     assert!(copy["reused_files"].as_u64().unwrap() > 500, "{copy}");
     proves(&mut lab, tool, &third, "third");
 
+    // An incremental backup goes on as well: what it stores whole.
+    lab.cluster
+        .sql("UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 40 = 0");
+    lab.cluster
+        .sql("CREATE TABLE wide AS SELECT g, repeat('w', 900) AS w FROM generate_series(1, 80000) g");
+    lab.cluster.sql("CHECKPOINT");
+    let on_third = ["--incremental", "latest"];
+    let part = kill_at(&lab, tool, &on_third, 40 << 20);
+    let incremental = complete(&lab, tool, &[&part], &on_third);
+    proves(&mut lab, tool, &incremental, "incremental");
+
     // The machine went down: files have their times, and not their content.
     let lost = kill_at(&lab, tool, &["--reuse-backup=off"], 120 << 20);
     forget_contents(&lab, &lost);
