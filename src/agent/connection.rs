@@ -276,7 +276,7 @@ impl Drop for Connection {
                     .and_then(|thread| thread.join().ok())
                     .unwrap_or_default();
                 for line in String::from_utf8_lossy(&said).lines() {
-                    log::info!(target: "barman.agent", "{}: {line}", self.host);
+                    log::info!(target: "barman.copy_controller", "{}: {line}", self.host);
                 }
             }
         }
@@ -362,7 +362,7 @@ fn over_ssh(remote: &Remote, stop: &Stop, line: Line) -> Result<Connection, Conn
     let mut noise = Vec::new();
     let mut greeting = await_banner(&mut answers, &mut noise);
     if matches!(greeting, Ok(Greeting::WantsUpload)) {
-        log::info!(target: "barman.agent", "sending the agent to {}", remote.describe());
+        log::info!(target: "barman.copy_controller", "sending the agent to {}", remote.describe());
         greeting = match upload(&executable, &mut requests) {
             Ok(()) => await_banner(&mut answers, &mut noise),
             Err(error) => Err(FrameError::Io(error)),

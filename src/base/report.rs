@@ -11,6 +11,10 @@ pub trait Reporter: Sync {
     fn warning(&self, line: &str);
     /// An error: the command will exit with 1 (stderr, `_ERROR`).
     fn error(&self, line: &str);
+    /// What nobody foresaw, in one part of the work: the command goes on and will exit with 1 (stderr, `_EXCEPTION`).
+    fn exception(&self, line: &str) {
+        self.error(line);
+    }
     /// A line for `--debug` only (stderr, `_DEBUG`).
     fn debug(&self, line: &str);
     /// Starts a measured piece of work; shown as a bar on a terminal and as nothing elsewhere.
@@ -39,16 +43,16 @@ pub struct Quiet;
 
 impl Reporter for Quiet {
     fn info(&self, line: &str) {
-        log::info!("{line}");
+        log::info!(target: "barman.server", "{line}");
     }
     fn warning(&self, line: &str) {
-        log::warn!("{line}");
+        log::warn!(target: "barman.server", "{line}");
     }
     fn error(&self, line: &str) {
-        log::error!("{line}");
+        log::error!(target: "barman.server", "{line}");
     }
     fn debug(&self, line: &str) {
-        log::debug!("{line}");
+        log::debug!(target: "barman.server", "{line}");
     }
     fn progress(&self, _title: &str, _total: Total) -> Box<dyn Progress> {
         Box::new(NoProgress)

@@ -19,6 +19,15 @@ use super::{
     next, previous,
 };
 
+/// What `list-backups` says of a server.
+#[derive(Debug)]
+pub struct Listing {
+    /// The backups, newest first.
+    pub backups: Vec<ListedBackup>,
+    /// Why further backups cannot be listed.
+    pub unreadable: Vec<CatalogError>,
+}
+
 /// One line of `list-backups`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedBackup {
@@ -133,12 +142,12 @@ impl BackupReport {
 }
 
 impl Catalog {
-    /// The backups of the server, newest first.
+    /// The backups of the server. One whose metadata cannot be read does not keep the others from being listed.
     ///
     /// # Errors
-    /// The catalog or the WAL database cannot be read.
-    pub fn list(&self, config: &ServerConfig) -> Result<Vec<ListedBackup>, CatalogError> {
-        let backups = self.backups()?;
+    /// The directories or the WAL database cannot be read.
+    pub fn list(&self, config: &ServerConfig) -> Result<Listing, CatalogError> {
+        let (backups, unreadable) = self.readable_backups()?;
         let figures = self.wal_figures(&backups)?;
         let retention = self.retention(config, &backups)?;
         let listed = backups.into_iter().rev().map(|(id, info)| {
@@ -158,7 +167,10 @@ impl Catalog {
                 copied,
             }
         });
-        Ok(listed.collect())
+        Ok(Listing {
+            backups: listed.collect(),
+            unreadable,
+        })
     }
 
     /// Everything about one backup; `None` when the catalog has no such backup.
@@ -166,7 +178,10 @@ impl Catalog {
     /// # Errors
     /// The catalog or the WAL database cannot be read.
     pub fn report(&self, config: &ServerConfig, id: &BackupId) -> Result<Option<BackupReport>, CatalogError> {
-        let backups = self.backups()?;
+        let (backups, unreadable) = self.readable_backups()?;
+        for error in unreadable {
+            log::error!(target: "barman.backup", "{error}");
+        }
         let Some(info) = backups.get(id).cloned() else {
             return Ok(None);
         };

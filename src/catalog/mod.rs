@@ -165,6 +165,38 @@ impl Catalog {
             .collect()
     }
 
+    /// Every backup whose `backup.info` can be read, and why the others cannot: for whoever shows backups, or needs one that
+    /// is named by its id. Whoever judges what may go, or which one is the latest, needs them all.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub fn readable_backups(&self) -> Result<(Backups, Vec<CatalogError>), CatalogError> {
+        let mut backups = Backups::new();
+        let mut unreadable = Vec::new();
+        for (id, path) in self.info_paths()? {
+            match read_info(id.clone(), &path) {
+                Ok(info) => {
+                    backups.insert(id, info);
+                }
+                Err(error) => unreadable.push(error),
+            }
+        }
+        Ok((backups, unreadable))
+    }
+
+    /// The backups among which the one that `token` names is to be found: those that can be read, if it is an id, or else all.
+    ///
+    /// # Errors
+    /// A directory cannot be read, or a `backup.info` that might matter.
+    pub fn backups_for(&self, token: &str) -> Result<Backups, CatalogError> {
+        let id = BackupId::parse(token);
+        let (backups, unreadable) = self.readable_backups()?;
+        match unreadable.into_iter().next() {
+            Some(error) if id.is_none_or(|id| !backups.contains_key(&id)) => Err(error),
+            _ => Ok(backups),
+        }
+    }
+
     /// One backup; `None` when the catalog has no such backup.
     ///
     /// # Errors

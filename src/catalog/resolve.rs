@@ -9,7 +9,7 @@ impl Catalog {
     /// # Errors
     /// No backup, or several, have that name.
     pub fn resolve(&self, token: &str) -> Result<BackupId, ResolveError> {
-        resolve(&self.backups()?, token, self.server())
+        resolve(&self.backups_for(token)?, token, self.server())
     }
 }
 

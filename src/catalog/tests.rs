@@ -261,3 +261,33 @@ fn a_manifest_finds_every_kind_of_damage() {
     );
     fs::remove_dir_all(root).unwrap();
 }
+
+#[test]
+fn one_unreadable_backup_does_not_hide_the_others() {
+    let (catalog, root) = lab("unreadable");
+    let (good, bad) = ("20260101T000000", "20260102T000000");
+    for name in [good, bad] {
+        catalog.save(&info(name, BackupStatus::Done)).unwrap();
+    }
+    let path = catalog.layout().info_path(&id(bad));
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("timeline=None", "timeline=abc")).unwrap();
+
+    let config = crate::config::ServerConfig::default();
+    let listing = catalog.list(&config).unwrap();
+    let listed: Vec<&str> = listing.backups.iter().map(|backup| backup.id.as_str()).collect();
+    assert_eq!(listed, [good]);
+    assert!(
+        listing.unreadable[0]
+            .to_string()
+            .contains("invalid value of timeline")
+    );
+    assert_eq!(catalog.resolve(good).unwrap(), id(good));
+    assert!(catalog.report(&config, &id(good)).unwrap().is_some());
+    // Nobody can tell whether the other one is meant.
+    for token in ["latest", "oldest", "some name", bad] {
+        assert!(catalog.resolve(token).is_err(), "{token}");
+    }
+    assert!(catalog.backups().is_err());
+    fs::remove_dir_all(root).unwrap();
+}

@@ -190,7 +190,7 @@ impl Catalog {
             return Err(shape("tar files"));
         }
         let backups = if info.is_incremental() {
-            self.backups()?
+            self.readable_backups()?.0
         } else {
             Backups::new()
         };

@@ -21,8 +21,13 @@ impl ArchiveWal {
         };
         let hooks = HookRunner::of_server(server, session.config_path()?);
         // Files that could not be archived have been reported as errors, which decide the exit code.
-        archive_wal(server, &hooks, Announce::Always, &session.output)
-            .map_err(|error| Failure::exception(error.to_string()))?;
+        archive_wal(
+            server,
+            &hooks,
+            Announce::Always,
+            &session.output.named("barman.wal_archiver"),
+        )
+        .map_err(|error| Failure::exception(error.to_string()))?;
         Ok(())
     }
 }

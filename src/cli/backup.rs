@@ -74,7 +74,13 @@ impl Backup {
         let options = self.options();
         let check = |server: &ServerConfig| passes(server, configuration);
         session.for_servers(&self.servers.server_name, addressing::BACKUP, |server| {
-            let outcome = backup(server, configuration, &options, &check, &session.output);
+            let outcome = backup(
+                server,
+                configuration,
+                &options,
+                &check,
+                &session.output.named("barman.backup"),
+            );
             if let Some(info) = &outcome.info {
                 session.output.show(&BackupResult(info));
             }

@@ -27,7 +27,11 @@ impl Cron {
             configuration: session.config_path()?,
             program: &program,
         };
-        cron::run(context, &session.every_server()?, &session.output)
-            .map_err(|signal| Failure::error(signal.to_string()))
+        cron::run(
+            context,
+            &session.every_server()?,
+            &session.output.named("barman.server"),
+        )
+        .map_err(|signal| Failure::error(signal.to_string()))
     }
 }

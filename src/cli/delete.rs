@@ -22,7 +22,8 @@ impl Delete {
             return Ok(());
         };
         let hooks = HookRunner::of_server(found.server, session.config_path()?);
-        let deletion = Deletion::by_operator(&found.catalog, found.server, &hooks, &session.output);
+        let output = session.output.named("barman.backup");
+        let deletion = Deletion::by_operator(&found.catalog, found.server, &hooks, &output);
         let Err(error) = deletion.run(&found.id) else {
             return Ok(());
         };

@@ -52,7 +52,7 @@ impl GetWal {
         };
         let form = self.form()?;
         if self.test {
-            session.output.info(&format!(
+            session.output.named("barman.server").info(&format!(
                 "Ready to retrieve WAL files from the server {}",
                 server.name
             ));
@@ -67,13 +67,13 @@ impl GetWal {
         if let Some(limit) = self.peek {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             for found in get_wal::peek(&places, &codec, name, limit).map_err(failure)? {
-                session.output.info(&found);
+                session.output.named("barman.server").info(&found);
             }
         } else if let Some(directory) = &self.output_directory {
             let (found, path) =
                 get_wal::send_to_directory(&places, &codec, name, form, self.partial, directory)
                     .map_err(failure)?;
-            session.output.info(&format!(
+            session.output.named("barman.server").info(&format!(
                 "Sending WAL '{found}' for server '{}' into '{}' file{}",
                 server.name,
                 path.display(),

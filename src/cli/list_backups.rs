@@ -4,6 +4,7 @@ use super::addressing;
 use super::arguments::ServersArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::base::report::Reporter;
 use crate::catalog::Catalog;
 use crate::output::backup_list::BackupList;
 
@@ -20,11 +21,15 @@ pub(super) struct ListBackups {
 impl ListBackups {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
         session.for_servers(&self.servers.server_name, addressing::SHOW, |server| {
+            let listing = Catalog::of(server)?.list(server)?;
             session.output.show(&BackupList {
                 server: &server.name,
-                backups: &Catalog::of(server)?.list(server)?,
+                backups: &listing.backups,
                 minimal: self.minimal,
             });
+            for error in listing.unreadable {
+                session.output.error(&error.to_string());
+            }
             Ok(())
         })
     }

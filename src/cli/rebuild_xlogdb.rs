@@ -17,7 +17,7 @@ pub(super) struct RebuildXlogdb {
 impl RebuildXlogdb {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
         session.for_servers(&self.servers.server_name, addressing::REBUILD_XLOGDB, |server| {
-            let (name, output) = (&server.name, &session.output);
+            let (name, output) = (&server.name, session.output.named("barman.server"));
             let catalog = Catalog::of(server).map_err(|_| {
                 Failure::error("Rebuilding xlogdb is not supported for servers using cloud storage")
             })?;

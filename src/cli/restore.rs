@@ -136,7 +136,7 @@ impl Restore {
             &self.backup.backup_id,
             &self.destination_directory,
             &self.options(),
-            &session.output,
+            &session.output.named("barman.recovery_executor"),
         )
         .map_err(failure)?;
         session.output.show(&report);

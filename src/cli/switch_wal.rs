@@ -33,7 +33,12 @@ impl SwitchWal {
         };
         let configuration = session.config_path()?;
         session.for_servers(&self.servers.server_name, addressing::SWITCH_WAL, |server| {
-            if switch_wal(server, configuration, options, &session.output) {
+            if switch_wal(
+                server,
+                configuration,
+                options,
+                &session.output.named("barman.server"),
+            ) {
                 Ok(())
             } else {
                 Err(Failure::reported())

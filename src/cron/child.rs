@@ -42,7 +42,7 @@ impl Program {
         } else {
             spawn_detached(&mut command)?
         };
-        log::debug!(target: "barman.cron", "started process {}: {} {}", child.id(), self.name, arguments.join(" "));
+        log::debug!(target: "barman.server", "started process {}: {} {}", child.id(), self.name, arguments.join(" "));
         Ok(())
     }
 }

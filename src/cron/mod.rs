@@ -62,8 +62,8 @@ pub fn run(
     for server in servers {
         interrupt::check()?;
         if let Err(error) = maintain(context, server, reporter) {
-            log::error!(target: "barman.cron", "cron on server '{}' failed: {error}", server.name);
-            reporter.error(&format!(
+            log::error!(target: "barman.server", "cron on server '{}' failed: {error}", server.name);
+            reporter.exception(&format!(
                 "Unable to run cron on server '{}', please look in the barman log file for more details.\n\
                  DETAILS: {error}",
                 server.name
@@ -121,7 +121,7 @@ fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter
     };
     if server.is_passive() {
         log::warn!(
-            target: "barman.cron",
+            target: "barman.server",
             "server {name} is passive, and this version of barkeep does not copy backups from another node: use \
              Barman's cron for it"
         );
@@ -164,15 +164,15 @@ fn keep_streaming(server: &ServerConfig, catalog: &Catalog) -> Result<(), CronEr
     let receiver = LockFile::owner(&lock)?;
     match (server.streaming_archiver, receiver) {
         (true, None) => log::warn!(
-            target: "barman.cron",
+            target: "barman.server",
             "server {name} has streaming_archiver = on, and this version of barkeep has no receive-wal: run Barman's"
         ),
         (true, Some(pid)) => {
-            log::debug!(target: "barman.cron", "receive-wal of server {name} runs as process {pid}");
+            log::debug!(target: "barman.server", "receive-wal of server {name} runs as process {pid}");
         }
         (false, None) => {}
         (false, Some(pid)) => {
-            log::info!(target: "barman.cron", "stopping receive-wal of server {name} (process {pid}): streaming_archiver is off");
+            log::info!(target: "barman.server", "stopping receive-wal of server {name} (process {pid}): streaming_archiver is off");
             process::signal(pid, Signal::SIGINT).at("stop the owner of", &lock)?;
         }
     }
@@ -237,9 +237,9 @@ fn clean_locks(main: &MainConfig) {
     match locks::clean(&main.barman_lock_directory) {
         Ok(cleaned) => {
             for error in cleaned.failed {
-                log::warn!(target: "barman.cron", "{error}");
+                log::warn!(target: "barman.server", "{error}");
             }
         }
-        Err(error) => log::warn!(target: "barman.cron", "{error}"),
+        Err(error) => log::warn!(target: "barman.server", "{error}"),
     }
 }

@@ -74,6 +74,28 @@ pub fn level(word: &str) -> Option<LevelFilter> {
     })
 }
 
+/// The name of the logger: Barman's, where the line of the code gives none. People's log filters know them.
+fn logger(target: &str) -> &str {
+    let Some(module) = target.strip_prefix("barkeep::") else {
+        return target;
+    };
+    match module.split("::").next().unwrap_or_default() {
+        "backup" => "barman.backup_executor",
+        "catalog" => "barman.backup",
+        "archive" => "barman.wal_archiver",
+        "recovery" => "barman.recovery_executor",
+        "check" | "cron" | "status" => "barman.server",
+        "hooks" => "barman.hooks",
+        "copy" | "agent" => "barman.copy_controller",
+        "transport" => "barman.command_wrappers",
+        "postgres" => "barman.postgres",
+        "config" => "barman.config",
+        "codec" => "barman.compression",
+        "base" => "barman.utils",
+        _ => "barman.cli",
+    }
+}
+
 /// One record in the layout, with its line end.
 fn line(layout: &str, record: &Record<'_>) -> String {
     let level = match record.level() {
@@ -89,7 +111,7 @@ fn line(layout: &str, record: &Record<'_>) -> String {
             &calendar::now().format("%Y-%m-%d %H:%M:%S,%3f").to_string(),
         )
         .replace("%(levelname)s", level)
-        .replace("%(name)s", record.target());
+        .replace("%(name)s", logger(record.target()));
     for process in ["%(process)s", "%(process)d"] {
         text = text.replace(process, &std::process::id().to_string());
     }

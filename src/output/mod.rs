@@ -9,6 +9,7 @@ mod backup_show;
 pub mod check;
 pub mod keep;
 pub mod log_file;
+mod named;
 pub mod processes;
 mod progress;
 mod redaction;
@@ -28,8 +29,9 @@ use serde_json::{Map, Value, json};
 
 use crate::base::error::{PathContext, PathError};
 use crate::base::json;
-use crate::base::report::{NoProgress, Progress, Reporter, Total};
+use crate::base::report::{Progress, Reporter, Total};
 
+pub use named::Named;
 pub use redaction::redacted;
 pub use screen::Page;
 use screen::{Screen, Stream};
@@ -114,11 +116,15 @@ impl Output {
         }
     }
 
+    /// This output, whose lines appear in the log under the name of one of Barman's loggers: people's log filters know them.
+    #[must_use]
+    pub fn named(&self, logger: &'static str) -> Named<'_> {
+        Named { output: self, logger }
+    }
+
     /// An error line; the exit code becomes 1 if it is still 0.
     pub fn error_line(&self, line: &str) {
-        log::error!(target: LOGGER, "{line}");
-        self.fail_with(1);
-        self.problem("ERROR", "_ERROR", line);
+        self.named(LOGGER).error(line);
     }
 
     /// The line of a failure that nobody foresaw; the exit code becomes 1 if it is still 0.
@@ -231,40 +237,30 @@ impl Output {
     }
 }
 
+/// Lines without a logger of their own.
 impl Reporter for Output {
     fn info(&self, line: &str) {
-        log::info!(target: LOGGER, "{line}");
-        match self.style.format {
-            Format::Console if !self.style.quiet => {
-                self.screen.write(Stream::Out, &redacted(&format!("{line}\n")));
-            }
-            Format::Json => self.remember("_INFO", line),
-            Format::Console | Format::Nagios => {}
-        }
+        self.named(LOGGER).info(line);
     }
 
     fn warning(&self, line: &str) {
-        log::warn!(target: LOGGER, "{line}");
-        self.problem("WARNING", "_WARNING", line);
+        self.named(LOGGER).warning(line);
     }
 
     fn error(&self, line: &str) {
-        self.error_line(line);
+        self.named(LOGGER).error(line);
+    }
+
+    fn exception(&self, line: &str) {
+        self.named(LOGGER).exception(line);
     }
 
     fn debug(&self, line: &str) {
-        log::debug!(target: LOGGER, "{line}");
-        if self.style.debug {
-            self.problem("DEBUG", "_DEBUG", line);
-        }
+        self.named(LOGGER).debug(line);
     }
 
     fn progress(&self, title: &str, total: Total) -> Box<dyn Progress> {
-        if self.style.progress {
-            progress::bar(&self.screen, title, total)
-        } else {
-            Box::new(NoProgress)
-        }
+        self.named(LOGGER).progress(title, total)
     }
 }
 

@@ -130,7 +130,7 @@ impl Applier<'_> {
             return;
         }
         for path in deletions {
-            log::info!(target: "barman.recovery", "delta restore removes \"{}\"", path.display());
+            log::info!(target: "barman.recovery_executor", "delta restore removes \"{}\"", path.display());
         }
         self.reporter.debug(&format!(
             "delta restore removes {} files and directories that are not in the backup (they are listed in the log)",

@@ -44,7 +44,7 @@ impl Destination {
     /// It does not answer.
     pub fn connect(command: &str) -> Result<Destination, RestoreError> {
         let refused = |reason: String| {
-            log::error!(target: "barman.recovery", "cannot connect with '{command}': {reason}");
+            log::error!(target: "barman.recovery_executor", "cannot connect with '{command}': {reason}");
             RestoreError::Connect {
                 command: command.to_owned(),
             }

@@ -110,7 +110,7 @@ fn text<T: serde::Serialize>(value: &T) -> Option<String> {
     match json::line(value) {
         Ok(text) => Some(text),
         Err(error) => {
-            log::warn!(target: "barman.recovery", "cannot describe the restore to its hooks: {error}");
+            log::warn!(target: "barman.recovery_executor", "cannot describe the restore to its hooks: {error}");
             None
         }
     }

@@ -46,7 +46,7 @@ pub fn examine(
     reporter: &dyn Reporter,
 ) -> Result<Request, RestoreError> {
     target::check_single(options)?;
-    let backups = catalog.backups()?;
+    let backups = catalog.backups_for(backup)?;
     let info = find(catalog, &backups, backup, options)?;
     check_staging(options)?;
     if !info.status.copy_done() {

@@ -85,7 +85,7 @@ fn hold_all(catalog: &Catalog, request: &Request) -> Result<Vec<LockFile>, Resto
         .chain(older.iter().map(|member| &member.id))
         .map(|id| hold(catalog, id))
         .collect::<Result<Vec<_>, _>>()?;
-    let now = request::older(catalog, &catalog.backups()?, &request.info.id)?;
+    let now = request::older(catalog, &catalog.readable_backups()?.0, &request.info.id)?;
     if now != *older {
         return Err(RestoreError::Changed {
             backup: request.info.id.as_str().to_owned(),

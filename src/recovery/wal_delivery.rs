@@ -135,7 +135,7 @@ impl Deliverer<'_> {
         });
         if let Err(error) = written {
             if let Err(left) = fs::remove_file(&temporary) {
-                log::warn!(target: "barman.recovery", "cannot remove \"{}\": {left}", temporary.display());
+                log::warn!(target: "barman.recovery_executor", "cannot remove \"{}\": {left}", temporary.display());
             }
             return Err(error);
         }
@@ -214,7 +214,7 @@ impl Deliverer<'_> {
             });
         }
         let Some(header) = header else {
-            log::warn!(target: "barman.recovery", "\"{}\" does not begin like a WAL segment", source.display());
+            log::warn!(target: "barman.recovery_executor", "\"{}\" does not begin like a WAL segment", source.display());
             return Ok(());
         };
         let own_cluster = self
@@ -318,7 +318,7 @@ impl Receiver {
             .take(64 * 1024)
             .read_to_string(&mut said)
         {
-            log::debug!(target: "barman.recovery", "no error text from {}: {error}", self.host);
+            log::debug!(target: "barman.recovery_executor", "no error text from {}: {error}", self.host);
         }
         RestoreError::Remote {
             host: self.host.clone(),
