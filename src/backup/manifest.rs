@@ -1,5 +1,6 @@
 //! `backup_manifest`: PostgreSQL's list of the files of a backup with their checksums, written from the records of the
-//! backup (catalog reference §6). Only `data/` is covered.
+//! backup (catalog reference §6). Barman's covers only `data/`; in those of members of chains tablespaces are below
+//! `pg_tblspc/`.
 
 use std::fs::File;
 use std::io::{BufWriter, Read};
@@ -20,24 +21,29 @@ pub(super) const MANIFEST: &str = "backup_manifest";
 const FAST: Checksum = Checksum::Crc32c;
 
 /// Writes the manifest of a data directory, durably, with the checksums of its records. `label` is the checksum algorithm
-/// of `backup_label`, which barkeep wrote itself.
+/// of `backup_label`, which barkeep wrote itself; `tablespaces` are those that are linked below `pg_tblspc`.
 pub(super) fn write(
     data: &Path,
     records: &Path,
     layout: Layout,
     label: Checksum,
+    tablespaces: &[u32],
 ) -> Result<(), RecordsError> {
     let path = data.join(MANIFEST);
     let temporary = durable::sibling(&path, ".tmp");
     let file = File::create(&temporary).at("create", &temporary)?;
     let mut writer = ManifestWriter::new(BufWriter::new(file), layout).at("write", &temporary)?;
     records::read::<RecordsError>(records, &mut |record| {
-        let Some(inside) = record.path.strip_prefix(b"data/") else {
-            return Ok(());
+        let inside = match record.path.strip_prefix(b"data/") {
+            Some(inside) => inside.to_vec(),
+            None if tablespaces.iter().any(|oid| is_of(*oid, &record.path)) => {
+                [b"pg_tblspc/", &*record.path].concat()
+            }
+            None => return Ok(()),
         };
         // The label is the one of this backup, not one that lay in the data directory.
         if inside != b"backup_label" && inside != MANIFEST.as_bytes() {
-            let entry = entry(data, inside, &record)?;
+            let entry = entry(data, &inside, &record)?;
             writer.file(&entry).at("write", &temporary)?;
         }
         Ok(())
@@ -51,6 +57,12 @@ pub(super) fn write(
     file.sync_all().at("sync", &temporary)?;
     durable::rename(&temporary, &path)?;
     Ok(())
+}
+
+/// Whether a path relative to the backup's directory lies in the tablespace `oid`.
+fn is_of(oid: u32, path: &[u8]) -> bool {
+    path.strip_prefix(oid.to_string().as_bytes())
+        .is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// Whether the data directory has a manifest of version 2, on which incremental backups can be built.
@@ -150,7 +162,7 @@ mod tests {
             .unwrap()
             .set_modified(epoch)
             .unwrap();
-        write(&data, &records, Layout::Barman, Checksum::Sha256).unwrap();
+        write(&data, &records, Layout::Barman, Checksum::Sha256, &[]).unwrap();
         let text = std::fs::read_to_string(data.join(MANIFEST)).unwrap();
         std::fs::remove_dir_all(&root).unwrap();
         let line = |sum: &str, path: &str, size: u32| {

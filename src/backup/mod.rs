@@ -17,6 +17,7 @@ mod choice;
 mod error;
 mod held;
 mod manifest;
+mod members;
 mod options;
 mod parent;
 mod plan;

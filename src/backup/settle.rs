@@ -3,15 +3,13 @@
 use std::path::Path;
 
 use crate::base::durable;
-use crate::catalog::{BackupInfo, BackupStatus, CopyStats, ItemTimes};
-use crate::copy::{self, Checksum, CopyReport, Method};
-use crate::postgres::manifest::{Layout, WalRange};
-use crate::postgres::version::PgVersion;
+use crate::catalog::{BackupStatus, CopyStats, ItemTimes};
+use crate::copy::{self, CopyReport, Method};
 
 use super::error::BackupError;
 use super::parent::Parent;
 use super::run::Run;
-use super::{manifest, sidecar};
+use super::sidecar;
 
 /// How many corrupt pages are named on the console; the log and the sidecar name all.
 const CORRUPT_PAGES_SHOWN: usize = 10;
@@ -37,34 +35,6 @@ impl Run<'_> {
         durable::sync_dir(&self.catalog.layout().base_dir(&self.info.id))?;
         self.info.status = BackupStatus::WaitingForWals;
         self.catalog.save(&self.info)?;
-        Ok(())
-    }
-
-    /// Members of a chain get PostgreSQL's manifest, for the tools that combine and verify them.
-    fn write_manifest(&self, data: &Path) -> Result<(), BackupError> {
-        let records = self.catalog.layout().records_path(&self.info.id);
-        if let Some(parent) = &self.parent {
-            if let Some(root) = parent.root() {
-                self.prepare_root(root)?;
-            }
-            manifest::write(data, &records, layout_of_member(&self.info), Checksum::Crc32c)?;
-        } else if self.config.autogenerate_manifest {
-            manifest::write(data, &records, Layout::Barman, Checksum::Sha256)?;
-        }
-        Ok(())
-    }
-
-    /// Gives the full backup of a chain the manifest that PostgreSQL 17 and newer need to build on it. One that Barman took
-    /// stays as it is.
-    fn prepare_root(&self, root: &BackupInfo) -> Result<(), BackupError> {
-        let records = self.catalog.layout().records_path(&root.id);
-        let data = self.catalog.layout().data_dir(&root.id);
-        let newer = root
-            .version
-            .is_some_and(|version| PgVersion(version).at_least(17));
-        if newer && records.is_file() && !manifest::is_of_member(&data) {
-            manifest::write(&data, &records, layout_of_member(root), Checksum::Crc32c)?;
-        }
         Ok(())
     }
 
@@ -96,23 +66,6 @@ impl Run<'_> {
             self.info.id,
             lines.join("\n\t")
         ));
-    }
-}
-
-/// The layout of PostgreSQL's own manifests: version 2 since 17.
-fn layout_of_member(info: &BackupInfo) -> Layout {
-    let newer = info
-        .version
-        .is_some_and(|version| PgVersion(version).at_least(17));
-    let systemid = info.systemid.as_deref().and_then(|id| id.parse().ok());
-    let range = info.begin_xlog.zip(info.end_xlog).map(|(start, end)| WalRange {
-        timeline: info.timeline.unwrap_or_default(),
-        start,
-        end,
-    });
-    Layout::PostgreSql {
-        ranges: range.into_iter().collect(),
-        system_identifier: systemid.filter(|_| newer),
     }
 }
 

@@ -17,11 +17,12 @@ use crate::support::tool::Tool;
 type Check = fn(&Tool);
 
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, Check); 5] = [
+    let tests: [(&str, Check); 6] = [
         ("stock_programs_take_the_chain", |tool| stock_programs(tool, true)),
         ("stock_programs_take_the_chain_without_checksums", |tool| {
             stock_programs(tool, false)
         }),
+        ("tablespaces_and_barman", tablespaces),
         ("an_older_version_has_chains_too", |tool| {
             older_version(tool, true)
         }),
@@ -151,6 +152,29 @@ fn stock_programs(tool: &Tool, checksums: bool) {
         );
     }
     prove(&mut restored, &chain.last);
+}
+
+/// The same with a tablespace, in which most of it lies; and restored by Barman, which calls `pg_combinebackup` itself.
+fn tablespaces(tool: &Tool) {
+    let chain = Chain::take("spaces", tool, &options(Version::V17, true).tablespace());
+    let lab = &chain.lab;
+    let bin = lab.cluster.version.bin();
+    for id in &chain.ids {
+        let mut verify = lab
+            .manager
+            .account
+            .applied_to(Command::new(bin.join("pg_verifybackup")));
+        verify.arg("--no-parse-wal").arg(chain.data(id));
+        run(verify).success();
+        lab.manager.run(tool, &["verify-backup", "main", id]).success();
+    }
+    let mut restored = lab.restore(tool, "restored", chain.newest(), &[]);
+    prove(&mut restored, &chain.last);
+    let barman = Tool::barman();
+    for (name, id) in [("root", &chain.ids[0]), ("newest", &chain.ids[2])] {
+        let mut theirs = lab.restore(&barman, name, id, &[]);
+        prove(&mut theirs, &chain.last);
+    }
 }
 
 fn older_version(tool: &Tool, checksums: bool) {
