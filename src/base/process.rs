@@ -1,8 +1,10 @@
 //! Child processes and the processes of others.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{PoisonError, RwLock};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -16,6 +18,39 @@ pub struct SpawnError {
     pub program: String,
     /// Why.
     pub source: io::Error,
+}
+
+/// See [`search_first`].
+static PREFIX: RwLock<Option<OsString>> = RwLock::new(None);
+
+/// From here on every program is looked for in these directories, separated by colons, before those of `PATH`, and so does
+/// the program itself: `path_prefix` of the server that is being worked on. One server is worked on at a time.
+pub fn search_first(directories: Option<&str>) {
+    let prefix = directories
+        .filter(|directories| !directories.is_empty())
+        .map(OsString::from);
+    *PREFIX.write().unwrap_or_else(PoisonError::into_inner) = prefix;
+}
+
+/// A program that is looked for as [`search_first`] says.
+#[must_use]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    if let Some(prefix) = &*PREFIX.read().unwrap_or_else(PoisonError::into_inner) {
+        command.env("PATH", prefixed(prefix));
+    }
+    command
+}
+
+/// `PATH` with `prefix` before it.
+#[must_use]
+pub fn prefixed(prefix: &OsStr) -> OsString {
+    let mut path = prefix.to_owned();
+    if let Some(inherited) = std::env::var_os("PATH") {
+        path.push(":");
+        path.push(inherited);
+    }
+    path
 }
 
 /// Runs a program to its end and collects what it wrote.
@@ -54,7 +89,7 @@ pub fn output_with_input(command: &mut Command, input: &[u8]) -> Result<Output, 
 /// `sh -c {script}`, the way hook scripts and filters are run.
 #[must_use]
 pub fn shell(script: &str) -> Command {
-    let mut command = Command::new("sh");
+    let mut command = command("sh");
     command.arg("-c").arg(script);
     command
 }
@@ -134,5 +169,24 @@ mod tests {
         assert!(kill(Pid::from_raw(child.id().cast_signed()), None).is_ok());
         assert!(child.wait().unwrap().success());
         assert!(alive(std::process::id()));
+    }
+    #[test]
+    fn programs_are_looked_for_in_the_prefix_first() {
+        let directory = std::env::temp_dir().join(format!("barkeep-prefix-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        // A link: a file that was just written may be busy.
+        std::os::unix::fs::symlink("/usr/bin/env", directory.join("barkeep-only-here")).unwrap();
+        let run = || output(command("barkeep-only-here").args(["sh", "-c", "echo \"$PATH\""]));
+        assert!(run().is_err());
+        search_first(directory.to_str());
+        let path = String::from_utf8(run().unwrap().stdout).unwrap();
+        assert!(
+            path.starts_with(directory.to_str().unwrap()) && path.contains(":/"),
+            "{path}"
+        );
+        search_first(Some(""));
+        assert!(run().is_err());
+        std::fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -1,14 +1,14 @@
 //! What the way of taking backups needs: ssh, the client programs of PostgreSQL.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::base::process::exit_code;
+use crate::base::process::{self, exit_code};
 use crate::base::shell;
 use crate::config::BackupMethod;
 use crate::postgres::client_program::ClientProgram;
@@ -100,7 +100,7 @@ fn remote(command: &str, what: &str, sink: &Sink) -> Result<Result<Output, Strin
     let Some((program, arguments)) = words.split_first() else {
         return Ok(Err("the ssh command is empty".to_owned()));
     };
-    let started = Command::new(program)
+    let started = process::command(program)
         .args(arguments)
         .arg(what)
         .stdin(Stdio::null())

@@ -5,7 +5,8 @@ use super::{Cancelled, Sink};
 
 pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let server = &context.server;
-    if server.disabled {
+    // A model may disable a server without a mistake.
+    if !server.msg_list.is_empty() {
         sink.report("configuration", false, "")?;
         for message in &server.msg_list {
             sink.message(message)?;

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use super::arguments::BackupArgument;
 use super::failure::Failure;
 use super::session::Session;
-use crate::base::interrupt;
 use crate::base::report::Reporter;
+use crate::base::{interrupt, process};
 use crate::catalog::{BackupId, BackupInfo, Catalog};
 use crate::config::ServerConfig;
 
@@ -117,6 +117,7 @@ impl Session {
             if self.refuses(server, rule) {
                 continue;
             }
+            process::search_first(server.path_prefix.as_deref());
             if let Err(failure) = work(server) {
                 failure.report(&self.output);
             }
@@ -135,6 +136,7 @@ impl Session {
             .get(name)
             .ok_or_else(|| Failure::error(unknown(name)))?;
         server.announce(&self.output);
+        process::search_first(server.path_prefix.as_deref());
         Ok((!self.skips(server, rule) && !self.refuses(server, rule)).then_some(server))
     }
 
@@ -260,6 +262,18 @@ impl State {
             State::Passive => "passive",
         }
     }
+}
+
+/// Refuses a server that its configuration model disables, for what makes PostgreSQL work. Its WAL still arrives, and its
+/// backups can still be used; Barman leaves such a server out without a word.
+pub(super) fn enabled(server: &ServerConfig) -> Result<(), Failure> {
+    if server.disabled {
+        return Err(Failure::error(format!(
+            "Server '{}' is disabled by its configuration model",
+            server.name
+        )));
+    }
+    Ok(())
 }
 
 fn unknown(name: &str) -> String {

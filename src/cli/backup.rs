@@ -74,6 +74,7 @@ impl Backup {
         let options = self.options();
         let check = |server: &ServerConfig| passes(server, configuration);
         session.for_servers(&self.servers.server_name, addressing::BACKUP, |server| {
+            addressing::enabled(server)?;
             let outcome = backup(
                 server,
                 configuration,

@@ -33,6 +33,7 @@ impl SwitchWal {
         };
         let configuration = session.config_path()?;
         session.for_servers(&self.servers.server_name, addressing::SWITCH_WAL, |server| {
+            addressing::enabled(server)?;
             if switch_wal(
                 server,
                 configuration,

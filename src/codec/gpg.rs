@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
-use crate::base::process::{exit_code, output, shell};
+use crate::base::process::{command, exit_code, output, shell};
 
 use super::filter::FilterReader;
 
@@ -16,7 +16,7 @@ const COMMON: [&str; 4] = ["--yes", "--batch", "--pinentry-mode", "loopback"];
 /// # Errors
 /// gpg could not be run or refused.
 pub fn encrypt(recipient: &str, source: &Path, target: &Path) -> io::Result<()> {
-    let mut command = Command::new("gpg");
+    let mut command = command("gpg");
     command
         .args(COMMON)
         .args([
@@ -47,7 +47,7 @@ pub fn encrypt(recipient: &str, source: &Path, target: &Path) -> io::Result<()> 
 /// the stream.
 pub fn decrypt(passphrase: &Passphrase, source: &Path) -> io::Result<FilterReader> {
     let secret = passphrase.get()?;
-    let mut command = Command::new("gpg");
+    let mut command = command("gpg");
     command
         .args(COMMON)
         .args(["--quiet", "--passphrase-fd", "0", "--output", "-", "--decrypt"])

@@ -104,7 +104,7 @@ fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter
         reporter.info(&format!("Skipping inactive server '{name}'"));
         return Ok(());
     }
-    if !server.msg_list.is_empty() {
+    if server.disabled {
         reporter.info(&format!("Skipping temporarily disabled server '{name}'"));
         return Ok(());
     }

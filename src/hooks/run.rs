@@ -1,5 +1,6 @@
 //! Runs one script: its environment, its output in the log, its repetition.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -118,22 +119,12 @@ impl HookRunner {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if let Some(prefix) = &self.path_prefix {
-            command.env("PATH", prefixed_path(prefix));
+            command.env("PATH", process::prefixed(OsStr::new(prefix)));
         }
         let status = run(option, &mut command).map_err(|source| PathError::new("run", "sh", source))?;
         log::debug!(target: "barman.hooks", "{option} returned {}", process::exit_code(status));
         Ok(process::exit_code(status))
     }
-}
-
-/// `PATH` with the directories of `path_prefix` before it, as every program that Barman starts sees it.
-fn prefixed_path(prefix: &str) -> std::ffi::OsString {
-    let mut path = std::ffi::OsString::from(prefix);
-    if let Some(inherited) = std::env::var_os("PATH") {
-        path.push(":");
-        path.push(inherited);
-    }
-    path
 }
 
 /// Runs a command while its output goes to the log line by line. A signal that reaches this process meanwhile is

@@ -47,7 +47,7 @@ fn description(server: &ServerConfig) -> Option<String> {
 pub fn state(server: &ServerConfig) -> &'static str {
     if !server.active {
         " (inactive)"
-    } else if !server.msg_list.is_empty() {
+    } else if server.disabled {
         " (WARNING: disabled)"
     } else {
         ""
@@ -72,7 +72,7 @@ mod tests {
         let plain = server("a", None);
         let described = server("b", Some("Main PG"));
         let mut disabled = server("c", None);
-        disabled.msg_list.push("no ssh_command".to_owned());
+        disabled.disabled = true;
         let mut passive = server("d", Some("mirror"));
         passive.primary_ssh_command = Some("ssh x".to_owned());
         let mut inactive = server("e", Some("old"));

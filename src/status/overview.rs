@@ -67,7 +67,7 @@ impl Overview {
             self.add("description", "Description", description);
         }
         self.add("active", "Active", truth(config.active));
-        self.add("disabled", "Disabled", truth(!config.msg_list.is_empty()));
+        self.add("disabled", "Disabled", truth(config.disabled));
         self.add(
             "active_model",
             "Active configuration model",

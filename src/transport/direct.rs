@@ -10,7 +10,7 @@ use super::remote::{Ending, RunningCommand, talk};
 use super::{Channel, RunOutput, TransportError};
 use crate::base::error::PathError;
 use crate::base::interrupt;
-use crate::base::process::SpawnError;
+use crate::base::process::{self, SpawnError};
 
 /// The size asked for the pipes of bulk data: the default of 64 KiB halves the throughput of ssh.
 const PIPE_BYTES: i32 = 1 << 20;
@@ -66,7 +66,7 @@ fn prepare(words: &[String], command: &str) -> Command {
     let (program, arguments) = words
         .split_first()
         .map_or(("sh", [].as_slice()), |(p, a)| (p.as_str(), a));
-    let mut child = Command::new(program);
+    let mut child = process::command(program);
     // Ctrl-C goes to the foreground group: our children are ended by us, in order.
     child.args(arguments).arg(command).process_group(0);
     child

@@ -84,7 +84,7 @@ impl Master {
         let socket = self.socket();
         let log_path = self.directory.join("log");
         let log_file = File::create(&log_path).at("create", &log_path)?;
-        let mut command = Command::new(&self.program);
+        let mut command = process::command(&self.program);
         command.args(["-M", "-S"]).arg(&socket).args(["-f", "-N"]);
         command.args(["-o", &format!("ControlPersist={PERSIST_SECONDS}")]);
         if options.prefer_aes_gcm && host::has_aes() && !chooses_cipher(words)? {
@@ -189,7 +189,7 @@ impl Master {
 
     /// The master's process id, from the master itself.
     fn pid(&self) -> Option<u32> {
-        let mut command = Command::new(&self.program);
+        let mut command = process::command(&self.program);
         command
             .arg("-S")
             .arg(self.socket())
@@ -279,7 +279,7 @@ fn wait_interruptibly(command: &mut Command, program: &str) -> Result<ExitStatus
 }
 
 fn is_openssh(program: &str) -> Result<bool, TransportError> {
-    let output = process::output(Command::new(program).arg("-V").process_group(0))?;
+    let output = process::output(process::command(program).arg("-V").process_group(0))?;
     Ok([output.stdout, output.stderr]
         .iter()
         .any(|text| String::from_utf8_lossy(text).contains("OpenSSH")))
@@ -292,7 +292,7 @@ fn chooses_cipher(words: &[String]) -> Result<bool, TransportError> {
     };
     let ciphers = |extra: &[&str], arguments: &[String]| -> Result<Option<String>, TransportError> {
         let output = process::output(
-            Command::new(program)
+            process::command(program)
                 .args(extra)
                 .arg("-G")
                 .args(arguments)

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::agent::filter::{Filter, Rule};
 use crate::base::interrupt;
-use crate::base::process::{SpawnError, exit_code};
+use crate::base::process::{self, SpawnError, exit_code};
 use crate::base::shell;
 use crate::copy::CopyError;
 use crate::transport::{Remote, TransportError};
@@ -85,7 +85,7 @@ pub(super) fn run(item: &str, arguments: &[OsString]) -> Result<Vec<u8>, CopyErr
             source,
         })
     };
-    let mut child = Command::new("rsync")
+    let mut child = process::command("rsync")
         .args(arguments)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
