@@ -92,6 +92,9 @@ pub(super) struct Restore {
     /// The restore_command to write instead of the generated one; with get-wal
     #[arg(long, value_name = "RESTORE_COMMAND")]
     restore_command: Option<String>,
+    /// Say what would be copied and what --delta-restore would remove, and do nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Reuse what is already in the destination directory
     #[arg(long, overrides_with = "no_delta_restore")]
     delta_restore: bool,
@@ -139,7 +142,9 @@ impl Restore {
             &session.output.named("barman.recovery_executor"),
         )
         .map_err(failure)?;
-        session.output.show(&report);
+        if let Some(report) = report {
+            session.output.show(&report);
+        }
         Ok(())
     }
 
@@ -162,6 +167,7 @@ impl Restore {
             restore_command: self.restore_command.clone(),
             recovery_conf_filename: self.recovery_conf_filename.clone(),
             recovery_option_port: self.recovery_option_port.clone(),
+            dry_run: self.dry_run,
             delta_restore: either(self.delta_restore, self.no_delta_restore),
             network_compression: either(self.network_compression, self.no_network_compression),
             bandwidth_limit: self.copy.bwlimit.map(u64::from),

@@ -229,6 +229,22 @@ pub struct PushItem {
     pub filter: Filter,
     /// As in [`CopyItem::bandwidth_kib`].
     pub bandwidth_kib: Option<u64>,
+    /// The names in the destination directory that a delta restore may clear out, a final `*` standing for anything; other
+    /// names, and what lies below them, are somebody else's and stay. Empty: all may go.
+    pub owned: Vec<String>,
+}
+
+impl PushItem {
+    /// Whether a delta restore may remove `path` (relative to the destination) when the backup does not have it.
+    #[must_use]
+    pub fn owns(&self, path: &[u8]) -> bool {
+        let top = path.split(|byte| *byte == b'/').next().unwrap_or(path);
+        let matches = |name: &String| match name.strip_suffix('*') {
+            Some(start) => top.starts_with(start.as_bytes()),
+            None => top == name.as_bytes(),
+        };
+        self.owned.is_empty() || self.owned.iter().any(matches)
+    }
 }
 
 #[cfg(test)]

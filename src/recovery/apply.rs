@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::bandwidth::Bandwidth;
 use crate::base::report::{Reporter, Total};
+use crate::base::size;
 use crate::codec::WalCodec;
 use crate::copy;
 
@@ -61,6 +62,49 @@ impl Applier<'_> {
         Ok(done)
     }
 
+    /// Says what [`Applier::apply`] would do, and does nothing.
+    ///
+    /// # Errors
+    /// The backup or the destination cannot be looked at.
+    pub fn describe(&self) -> Result<(), RestoreError> {
+        let plan = self.plan;
+        let prepared = copy::prepare_push(&plan.push, self.destination.remote(), self.reporter)?;
+        self.reporter
+            .info("Nothing is written (--dry-run). The restore would do this:");
+        for path in &prepared.deletions {
+            self.reporter.info(&format!("\tremove {}", path.display()));
+        }
+        for item in &plan.push.items {
+            self.reporter.info(&format!(
+                "\t{} {} from {}",
+                if plan.push.delta {
+                    "bring up to date"
+                } else {
+                    "fill"
+                },
+                item.destination.display(),
+                item.source.display()
+            ));
+        }
+        self.reporter.info(&format!(
+            "\tcopy or compare {} files, {}",
+            prepared.files,
+            size::pretty_bytes(prepared.bytes)
+        ));
+        if let Some(wal) = &plan.wal {
+            self.reporter.info(&format!(
+                "\tdeliver {} WAL files to {}",
+                wal.selection.files.len() + wal.selection.partials.len(),
+                wal.directory.display()
+            ));
+        }
+        for file in &plan.edits.files {
+            self.reporter
+                .info(&format!("\twrite {}", plan.data.join(&file.path).display()));
+        }
+        Ok(())
+    }
+
     fn restore_data(&self) -> Result<Done, RestoreError> {
         let plan = self.plan;
         self.reporter.info("Copying the base backup.");
@@ -79,13 +123,13 @@ impl Applier<'_> {
                 relocation.location.display()
             ));
         }
+        let prepared = copy::prepare_push(&plan.push, self.destination.remote(), self.reporter)?;
+        self.announce_deletions(&prepared.deletions);
         if plan.push.delta {
             // Old and new files are about to be mixed. Without this file no server starts on them, should the restore be
             // cut short.
             self.destination.remove(&plan.data.join("global/pg_control"))?;
         }
-        let prepared = copy::prepare_push(&plan.push, self.destination.remote(), self.reporter)?;
-        self.announce_deletions(&prepared.deletions);
         if let Some(label) = &plan.label {
             // Before the control file: with that and without a label, a server would start from the wrong point.
             self.write_label(label)?;

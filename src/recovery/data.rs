@@ -21,6 +21,48 @@ const LEFT_OUT: [&str; 7] = [
     "/tablespace_map",
 ];
 
+/// The names in a data directory that are PostgreSQL's, or a restore's: only they are cleared out by a delta restore. Logs
+/// and configuration files are the operator's.
+const OWNED: [&str; 37] = [
+    "base",
+    "global",
+    "pg_clog",
+    "pg_commit_ts",
+    "pg_dynshmem",
+    "pg_logical",
+    "pg_multixact",
+    "pg_notify",
+    "pg_replslot",
+    "pg_serial",
+    "pg_snapshots",
+    "pg_stat",
+    "pg_stat_tmp",
+    "pg_subtrans",
+    "pg_tblspc",
+    "pg_twophase",
+    "pg_wal",
+    "pg_xact",
+    "pg_xlog",
+    "PG_VERSION",
+    "backup_label",
+    "backup_label.old",
+    "backup_manifest",
+    "backup_manifest.*",
+    "barman_wal",
+    "current_logfiles",
+    "pgsql_tmp*",
+    "postgresql.auto.conf.tmp",
+    "postmaster.opts",
+    "postmaster.pid",
+    "recovery.conf",
+    "recovery.done",
+    "recovery.signal",
+    "standby.signal",
+    "tablespace_map",
+    "tablespace_map.old",
+    ".barman-recover.info",
+];
+
 /// The directory of a tablespace.
 #[must_use]
 pub fn tablespace_item(source: &BackupSource, relocation: &Relocation, config: &ServerConfig) -> PushItem {
@@ -32,6 +74,7 @@ pub fn tablespace_item(source: &BackupSource, relocation: &Relocation, config: &
         prefix: format!("{oid}/"),
         destination: relocation.location.clone(),
         filter: Filter::default(),
+        owned: vec!["PG_*".to_owned()],
         bandwidth_kib: config.tablespace_limit(&relocation.tablespace.name),
     }
 }
@@ -62,6 +105,7 @@ pub fn pgdata_item(source: &BackupSource, destination: &Path, tablespaces: &[Rel
         prefix: "data/".to_owned(),
         destination: destination.to_path_buf(),
         filter,
+        owned: OWNED.map(str::to_owned).to_vec(),
         bandwidth_kib: None,
     }
 }

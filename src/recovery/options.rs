@@ -41,6 +41,8 @@ pub struct RestoreOptions {
     pub recovery_conf_filename: Option<String>,
     /// `--recovery-option-port`.
     pub recovery_option_port: Option<String>,
+    /// `--dry-run`: find out everything, write nothing.
+    pub dry_run: bool,
     /// `--delta-restore` or `--no-delta-restore`.
     pub delta_restore: Option<bool>,
     /// `--network-compression` or `--no-network-compression`.

@@ -36,7 +36,8 @@ pub struct Context<'a> {
     pub user: &'a str,
 }
 
-/// Restores the backup that `backup` names (an id, a name, a shortcut, or `auto`) into `destination`.
+/// Restores the backup that `backup` names (an id, a name, a shortcut, or `auto`) into `destination`. `None` when that was
+/// only to be planned.
 ///
 /// # Errors
 /// Why it did not happen. Unless the error came from copying, nothing has been written.
@@ -46,13 +47,15 @@ pub fn restore(
     destination: &str,
     options: &RestoreOptions,
     reporter: &dyn Reporter,
-) -> Result<RestoreReport, RestoreError> {
+) -> Result<Option<RestoreReport>, RestoreError> {
     let catalog = Catalog::of(context.config)?;
     let request = request::examine(context.config, &catalog, backup, destination, options, reporter)?;
     // As long as these are held, neither tool deletes the backup (gotcha B5) or what it builds on.
     let _reading = hold_all(&catalog, &request)?;
     plan::check_directories(&request.source)?;
-    archive_waiting_wal(context, reporter);
+    if !options.dry_run {
+        archive_waiting_wal(context, reporter);
+    }
     let place = match &options.remote_ssh_command {
         Some(command) => Destination::connect(command)?,
         None => Destination::local(),
@@ -62,7 +65,9 @@ pub fn restore(
     fitness::check(&place, &data, destination, &relocations, request.delta)?;
     let hooks = HookRunner::of_server(context.config, context.configuration);
     let subject = hook_variables::subject(&catalog, &request, destination, options);
-    hooks.before(HookEvent::Recovery, &subject)?;
+    if !options.dry_run {
+        hooks.before(HookEvent::Recovery, &subject)?;
+    }
     let run = Run {
         context,
         catalog: &catalog,
@@ -74,7 +79,9 @@ pub fn restore(
         reporter,
     };
     let report = run.perform(destination)?;
-    hooks.after(HookEvent::Recovery, &subject, None);
+    if !options.dry_run {
+        hooks.after(HookEvent::Recovery, &subject, None);
+    }
     Ok(report)
 }
 
@@ -126,7 +133,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn perform(&self, typed: &str) -> Result<RestoreReport, RestoreError> {
+    fn perform(&self, typed: &str) -> Result<Option<RestoreReport>, RestoreError> {
         let start = calendar::now();
         let clock = Instant::now();
         let server = &self.context.config.name;
@@ -155,14 +162,19 @@ impl Run<'_> {
         self.describe(&targets, &timelines);
         let plan = circumstances.plan(&archived, &timelines)?;
         self.prepare(&plan)?;
-        let done = Applier {
+        let applier = Applier {
             plan: &plan,
             source: &self.request.source,
             destination: self.place,
             codec: &codec,
             reporter: self.reporter,
+        };
+        if self.options.dry_run {
+            applier.describe()?;
+            return Ok(None);
         }
-        .apply()
+        let done = applier
+            .apply()
         .inspect_err(|_| {
             self.reporter.warning(&format!(
                 "The destination directory '{typed}' is incomplete: do not start PostgreSQL in it. Empty it, or repeat the \
@@ -177,7 +189,7 @@ impl Run<'_> {
             );
         }
         let get_wal_file = self.request.get_wal.then(|| plan.edits.recovery_file.clone());
-        Ok(RestoreReport {
+        Ok(Some(RestoreReport {
             server: server.clone(),
             backup: self.request.source.id.clone(),
             destination: self.data.clone(),
@@ -191,7 +203,7 @@ impl Run<'_> {
             wal_files: done.wal_files,
             copied_bytes: done.bytes,
             damaged_files: done.damaged,
-        })
+        }))
     }
 
     fn announce(&self, server: &str, typed: &str) {

@@ -6,7 +6,7 @@
 mod reading;
 mod worker;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -105,16 +105,17 @@ pub(super) fn prepare<'a>(
             Some(control) => list_destination(control, &item.destination, &item.filter)?,
             None => HashMap::new(),
         };
-        let mut wanted = HashSet::new();
+        let mut wanted = HashMap::new();
         tree::walk::<CopyError>(&item.source, &item.filter, true, &mut |found| {
             crate::base::interrupt::check()?;
             let source = below(&item.source, &found.path);
             let (entry, blocks) = restored(plan, item, &source, found)?;
             let existing = there.get(&entry.path);
             let target = below(&item.destination, &entry.path);
-            // What is of another kind goes first.
-            if existing.is_none_or(|existing| existing.kind == entry.kind) && plan.delta {
-                wanted.insert(entry.path.clone());
+            if plan.delta {
+                // What is of another kind goes first, whoever made it.
+                let stays = existing.is_none_or(|existing| existing.kind == entry.kind);
+                wanted.insert(entry.path.clone(), stays);
             }
             match entry.kind {
                 EntryKind::Directory => prepared.work.directories.push((target, entry.attributes)),
@@ -126,7 +127,7 @@ pub(super) fn prepare<'a>(
                             kind: EntryKind::File,
                             size,
                             ..
-                        }) => State::Existing { size: *size },
+                        }) if !is_control(&target) => State::Existing { size: *size },
                         _ => State::Fresh,
                     };
                     prepared.work.files.push(Task {
@@ -143,9 +144,7 @@ pub(super) fn prepare<'a>(
             }
             Ok(())
         })?;
-        prepared
-            .deletions
-            .extend(deletions(&item.destination, &there, &wanted));
+        prepared.deletions.extend(deletions(item, &there, &wanted));
     }
     if prepared.fallback_reason.is_some() {
         prepared.deletions = rsync::deletions(plan, destination)?;
@@ -208,12 +207,20 @@ fn list_destination(
     }
 }
 
-/// What is there and not wanted; a directory stands for everything in it.
-fn deletions(root: &Path, there: &HashMap<Box<[u8]>, Entry>, wanted: &HashSet<Box<[u8]>>) -> Vec<PathBuf> {
+/// What is there, is not wanted (or is in the way), and may go; a directory stands for everything in it.
+fn deletions(
+    item: &PushItem,
+    there: &HashMap<Box<[u8]>, Entry>,
+    wanted: &HashMap<Box<[u8]>, bool>,
+) -> Vec<PathBuf> {
+    let goes = |path: &[u8]| match wanted.get(path) {
+        Some(stays) => !stays,
+        None => !path.is_empty() && item.owns(path),
+    };
     let unwanted: BTreeSet<&[u8]> = there
         .keys()
         .map(|path| &**path)
-        .filter(|path| !path.is_empty() && !wanted.contains(*path))
+        .filter(|path| goes(path))
         .collect();
     let covered = |path: &[u8]| {
         let parents = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
@@ -224,8 +231,14 @@ fn deletions(root: &Path, there: &HashMap<Box<[u8]>, Entry>, wanted: &HashSet<Bo
     unwanted
         .iter()
         .filter(|path| !covered(path))
-        .map(|path| below(root, path))
+        .map(|path| below(&item.destination, path))
         .collect()
+}
+
+/// The control file is written when everything else is there, and whole: whoever restores over a cluster has removed the
+/// old one before.
+fn is_control(target: &Path) -> bool {
+    target.ends_with("global/pg_control")
 }
 
 /// Everything the workers share.
@@ -304,7 +317,7 @@ pub(super) fn apply(prepared: PreparedPush, reporter: &dyn Reporter) -> Result<C
     // No server starts without its control file: a restore that is cut short must not look complete.
     let (last, first) = std::mem::take(&mut work.files)
         .into_iter()
-        .partition::<Vec<_>, _>(|task| task.target.ends_with("global/pg_control"));
+        .partition::<Vec<_>, _>(|task| is_control(&task.target));
     push.queue.extend(first);
     std::thread::scope(|scope| {
         let push = &push;

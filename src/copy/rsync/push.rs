@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::command::{Rsync, near, run};
 use super::pull::named;
+use crate::agent::filter::Rule;
 use crate::base::report::Reporter;
 use crate::base::shell;
 use crate::copy::CopyError;
@@ -87,6 +88,21 @@ fn arguments(plan: &PushPlan, destination: &Remote, item: &PushItem) -> Vec<OsSt
     let mut arguments = rsync.arguments(&item.filter, None);
     if plan.delta {
         arguments.extend(["--delete", "--checksum"].map(OsString::from));
+        // Before all other rules: the first that matches decides about a file of the destination.
+        let owned = item.owned.iter().map(|name| format!("--filter=R_/{name}"));
+        let below = item.owned.iter().map(|name| format!("--filter=R_/{name}/**"));
+        let others = (!item.owned.is_empty()).then(|| "--filter=P_/**".to_owned());
+        let protected = item.filter.rules().iter().filter_map(|rule| match rule {
+            Rule::ExcludeAndProtect(path) => Some(format!("--filter=P_{path}")),
+            Rule::Include(_) | Rule::Exclude(_) => None,
+        });
+        let rules: Vec<OsString> = protected
+            .chain(owned)
+            .chain(below)
+            .chain(others)
+            .map(OsString::from)
+            .collect();
+        arguments.splice(0..0, rules);
     } else {
         // Without a delta nothing is ever removed.
         arguments.retain(|argument| argument != "--delete-excluded");
