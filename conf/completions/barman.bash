@@ -731,7 +731,7 @@ _barman() {
             return 0
             ;;
         barman__subcmd__restore)
-            opts="-j -h --target-tli --target-time --target-xid --target-lsn --target-name --target-immediate --exclusive --tablespace --remote-ssh-command --staging-wal-directory --retry-times --retry-sleep --no-retry --jobs --jobs-start-batch-period --jobs-start-batch-size --bwlimit --get-wal --no-get-wal --partial-wal --network-compression --no-network-compression --target-action --standby-mode --recovery-staging-path --local-staging-path --staging-path --staging-location --combine-mode --recovery-conf-filename --recovery-option-port --restore-command --delta-restore --no-delta-restore --snapshot-recovery-instance --snapshot-recovery-zone --gcp-zone --azure-resource-group --aws-region --help"
+            opts="-j -h --target-tli --target-time --target-xid --target-lsn --target-name --target-immediate --exclusive --tablespace --remote-ssh-command --staging-wal-directory --retry-times --retry-sleep --no-retry --jobs --jobs-start-batch-period --jobs-start-batch-size --bwlimit --get-wal --no-get-wal --partial-wal --network-compression --no-network-compression --target-action --standby-mode --recovery-staging-path --local-staging-path --staging-path --staging-location --combine-mode --recovery-conf-filename --recovery-option-port --restore-command --dry-run --delta-restore --no-delta-restore --snapshot-recovery-instance --snapshot-recovery-zone --gcp-zone --azure-resource-group --aws-region --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -42,22 +42,29 @@ pub(super) fn prepare(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeEr
 
 /// The chosen backup gets the directory of the full one, and the other way round. Repeated after a crash it does the rest.
 pub(super) fn exchange(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeError> {
-    let (own, root, aside) = (
-        directory(merge, &plan.id),
-        directory(merge, plan.root()),
-        aside(merge, plan),
-    );
-    if !aside.exists() && root.join(MARK).exists() && !durable::exchange(&root, &own)? {
-        // Where it cannot be done at one moment, it takes three.
-        durable::rename(&own, &aside)?;
+    let (own, root) = (directory(merge, &plan.id), directory(merge, plan.root()));
+    swap(&root, &own, &aside(merge, plan), durable::exchange)?;
+    links(&root, &own)
+}
+
+/// Exchanges the two directories unless the mark says that it has been done. Where it cannot be done at one moment it takes
+/// three renames, by way of `aside`.
+fn swap(
+    root: &Path,
+    own: &Path,
+    aside: &Path,
+    at_once: impl Fn(&Path, &Path) -> Result<bool, PathError>,
+) -> Result<(), PathError> {
+    if !aside.exists() && root.join(MARK).exists() && !at_once(root, own)? {
+        durable::rename(own, aside)?;
     }
     if aside.exists() {
         if !own.exists() {
-            durable::rename(&root, &own)?;
+            durable::rename(root, own)?;
         }
-        durable::rename(&aside, &root)?;
+        durable::rename(aside, root)?;
     }
-    links(&root, &own)
+    Ok(())
 }
 
 /// The links to tablespaces lead to those of the backup that they belong to, by its name.
@@ -148,4 +155,39 @@ fn directory(merge: &Merge<'_>, id: &BackupId) -> PathBuf {
 /// Where the chosen backup's directory is while the names are exchanged in three steps.
 fn aside(merge: &Merge<'_>, plan: &MergePlan) -> PathBuf {
     merge.catalog.layout().base.join(format!(".merging-{}", plan.id))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Every state that a crash may leave ends in the same one.
+    #[test]
+    fn names_are_exchanged_at_once_or_in_three_steps() {
+        let base = std::env::temp_dir().join(format!(".barkeep-swap-{}", std::process::id()));
+        let (root, own, aside) = (base.join("root"), base.join("own"), base.join("aside"));
+        // Which directory has the full backup (with the mark) and which one the other, before.
+        for (at_once, marked, other) in [
+            (true, &root, &own),
+            (false, &root, &own),
+            (false, &root, &aside),
+            (false, &own, &aside),
+            (false, &own, &root),
+        ] {
+            fs::create_dir_all(marked).unwrap();
+            fs::write(marked.join(MARK), "").unwrap();
+            fs::create_dir_all(other).unwrap();
+            let never = |_: &Path, _: &Path| Ok(false);
+            if at_once {
+                swap(&root, &own, &aside, durable::exchange).unwrap();
+            } else {
+                swap(&root, &own, &aside, never).unwrap();
+            }
+            let story = format!("{} {}", marked.display(), other.display());
+            assert!(own.join(MARK).exists() && root.exists(), "{story}");
+            assert!(!root.join(MARK).exists() && !aside.exists(), "{story}");
+            fs::remove_dir_all(&base).unwrap();
+        }
+    }
 }

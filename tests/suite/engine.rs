@@ -862,6 +862,7 @@ fn push_plan(source: &Path, destination: &Path, delta: bool) -> PushPlan {
                 .exclude(["/pg_wal/*"])
                 .protect(["/pg_tblspc/16400"]),
             bandwidth_kib: None,
+            owned: Vec::new(),
         }],
         delta,
         jobs: 2,

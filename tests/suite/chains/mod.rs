@@ -4,6 +4,7 @@
 //! misread.
 
 mod killed;
+mod own;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,6 +29,10 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
         with("native_restore", native_restore),
         with("native_merge", native_merge),
         with("merge_killed", |_, barkeep| killed::every_step_of_merge(barkeep)),
+        with("own_week_15", |_, barkeep| own::week(barkeep, Version::V15, true)),
+        with("own_week_17_without_checksums", |_, barkeep| {
+            own::week(barkeep, Version::V17, false);
+        }),
     ]
 }
 

@@ -14,8 +14,10 @@ use super::churn;
 const WEEK: usize = 7;
 
 pub(super) fn week(tool: &Tool, version: Version, checksums: bool) {
-    let options = LabOptions::new(version).tablespace().server("parallel_jobs = 2\ncompression = zstd");
-    let options = if checksums { options } else { options.without_checksums() };
+    let mut options = LabOptions::new(version)
+        .tablespace()
+        .server("parallel_jobs = 2\ncompression = zstd");
+    options.checksums = checksums;
     let lab = Lab::start("week", tool, &options);
     lab.prepare(tool);
     let mut load = lab.cluster.pgbench_load(1, 60);
@@ -66,7 +68,9 @@ pub(super) fn week(tool: &Tool, version: Version, checksums: bool) {
     lab.manager.run(tool, &["merge", "main", &next]).success();
     let linked = lab.backup(tool, &[]);
     lab.manager.run(tool, &["verify-backup", "main", &next]).success();
-    lab.manager.run(tool, &["verify-backup", "main", &linked]).success();
+    lab.manager
+        .run(tool, &["verify-backup", "main", &linked])
+        .success();
     let mut restored = lab.restore(tool, "linked", &linked, &[]);
     prove(&mut restored, &end);
 }
@@ -86,10 +90,21 @@ fn repaired(lab: &Lab, tool: &Tool, id: &str, cluster: &mut Cluster, moment: &Mo
     fs::write(cluster.data.join("scripts/nightly.sql"), "mine too").unwrap();
     let space = format!("space:{}", cluster.socket.join("space").display());
     let directory = cluster.data.display().to_string();
-    let mut words = vec!["restore", "--delta-restore", "--tablespace", &space, "main", id, &directory];
+    let mut words = vec![
+        "restore",
+        "--delta-restore",
+        "--tablespace",
+        &space,
+        "main",
+        id,
+        &directory,
+    ];
     words.insert(1, "--dry-run");
     let dry = lab.manager.run(tool, &words).success().stdout;
-    assert!(dry.contains("base/5/99999") && !dry.contains("notes of the DBA"), "{dry}");
+    assert!(
+        dry.contains("base/5/99999") && !dry.contains("notes of the DBA"),
+        "{dry}"
+    );
     assert!(cluster.data.join("base/5/99999").exists() && cluster.data.join("global/pg_control").exists());
     words.remove(1);
     lab.manager.run(tool, &words).success();
@@ -121,15 +136,28 @@ fn damaged_root_is_noticed(lab: &Lab, tool: &Tool, ids: &[String]) {
     bad[3 * 8192 + 4000] ^= 1;
     fs::write(&path, bad).unwrap();
     let newest = ids.last().unwrap();
-    let verified = lab.manager.run(tool, &["verify-backup", "main", newest]).exits(1).stderr;
-    assert!(verified.contains(&relation) && verified.contains("put together"), "{verified}");
+    let verified = lab
+        .manager
+        .run(tool, &["verify-backup", "main", newest])
+        .exits(1)
+        .stderr;
+    assert!(
+        verified.contains(&relation) && verified.contains("put together"),
+        "{verified}"
+    );
     let directory = lab.scratch.directory("damaged", &lab.manager.account);
     let data = directory.join("data").display().to_string();
     let space = format!("space:{}", directory.join("space").display());
     let words = ["restore", "--tablespace", &space, "main", newest, &data];
     let restored = lab.manager.run(tool, &words).exits(1);
     assert!(restored.stderr.contains(&relation), "{}", restored.stderr);
-    assert!(!restored.stdout.contains("successfully prepared"), "{}", restored.stdout);
+    assert!(
+        !restored.stdout.contains("successfully prepared"),
+        "{}",
+        restored.stdout
+    );
     fs::write(&path, good).unwrap();
-    lab.manager.run(tool, &["verify-backup", "main", newest]).success();
+    lab.manager
+        .run(tool, &["verify-backup", "main", newest])
+        .success();
 }
