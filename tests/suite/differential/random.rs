@@ -259,7 +259,7 @@ fn backup(random: &mut Random, archive: &mut Archive<'_>, older: &[Backup], days
         backup.mode = "postgres";
         let parents: Vec<&Backup> = older
             .iter()
-            .filter(|other| other.mode == "postgres" && other.status == "DONE")
+            .filter(|other| ["postgres", "rsync-concurrent"].contains(&other.mode) && other.status == "DONE")
             .collect();
         if !parents.is_empty() && random.one_in(2) {
             backup.parent = Some(random.pick(&parents).id);
