@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::base::error::{PathContext, PathError};
 use crate::base::lock::LockFile;
 use crate::catalog::{BackupInfo, BackupStatus, Deletion, chains};
-use crate::copy::{Attempt, Resume};
+use crate::copy::{Attempt, CopyReport, Method, Resume};
 use crate::postgres::version::PgVersion;
 
 use super::error::BackupError;
@@ -134,6 +134,15 @@ impl Run<'_> {
             }
         };
         sidecar::write(&self.catalog.layout().sidecar_path(&self.info.id), &document)
+    }
+
+    /// What rsync copies it copies anew: then the attempts stay, for whoever wants to look at them.
+    pub(super) fn keep_attempts_of(&mut self, report: &CopyReport) {
+        if matches!(report.method, Method::Rsync { .. }) && !self.attempts.backups.is_empty() {
+            self.reporter
+                .warning("The agent cannot run: nothing was taken over from failed backups");
+            self.attempts = Attempts::default();
+        }
     }
 
     /// The backup is complete: what it went on from is not needed any more. The lock of the server's backups must be held.

@@ -52,7 +52,7 @@ pub(super) struct Run<'a> {
     /// When PostgreSQL had begun the backup.
     pub(super) copying_since: (Timestamp, Instant),
     /// Failed backups that this one goes on from.
-    attempts: Attempts,
+    pub(super) attempts: Attempts,
 }
 
 impl<'a> Run<'a> {
@@ -241,6 +241,7 @@ impl<'a> Run<'a> {
             copied = self.pull(&remote, pgdata, begin);
         }
         let report = copied?;
+        self.keep_attempts_of(&report);
         interrupt::check()?;
         self.reporter.info(&format!(
             "Copy done (time: {})",

@@ -116,7 +116,10 @@ impl Sending<'_> {
         };
         let attributes = task.entry.attributes;
         let (mut sum, mut checksum) = self.pull.known_content(task, old.len(), attributes)?;
-        if self.pull.plan.manifest.is_some() && checksum.is_none() {
+        // Of the files of a failed attempt nothing is recorded. Reading them here is cheaper than what it would cost the next
+        // incremental backup not to know them.
+        let unknown = task.attempt.is_some() && self.pull.plan.records.is_some();
+        if unknown || (self.pull.plan.manifest.is_some() && checksum.is_none()) {
             let found = local::hash(&reference, self.pull.algorithm(), &|| self.stop.check())?;
             sum = Some(found.sum);
             checksum = self.pull.named(found.checksum);

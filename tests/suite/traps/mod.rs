@@ -12,6 +12,7 @@ mod proof;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use walkdir::WalkDir;
 
 use crate::support::cluster::Version;
 use crate::support::lab::{Lab, LabOptions, Shipping, mark};
@@ -68,6 +69,17 @@ fn incremental(lab: &Lab, tool: &Tool) -> String {
     let id = lab.backup(tool, &["--incremental", "latest"]);
     let listed = lab.manager.run(tool, &["list-backups", "main"]).success().stdout;
     assert!(listed.contains(&format!("main {id} - I - ")), "{listed}");
+    let stored = WalkDir::new(lab.base(&id)).into_iter().map(|entry| {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        name.strip_prefix("INCREMENTAL.").map(str::to_owned)
+    });
+    let blocks: Vec<String> = stored.flatten().collect();
+    assert!(blocks.len() > 100, "{blocks:?}");
+    let main = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    assert!(
+        blocks.iter().all(main),
+        "other forks than the main one: {blocks:?}"
+    );
     id
 }
 

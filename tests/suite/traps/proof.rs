@@ -115,6 +115,7 @@ pub fn prove_equal(lab: &Lab, mut restored: Cluster, setting: Setting) {
     }
     restored.amcheck();
     visibility(&restored);
+    unlogged_ones_are_empty(&restored);
     written_to(&restored);
     visibility(&restored);
     restored.amcheck();
@@ -123,6 +124,20 @@ pub fn prove_equal(lab: &Lab, mut restored: Cluster, setting: Setting) {
     }
     restored.stop();
     std::fs::remove_dir_all(restored.data.parent().unwrap()).unwrap();
+}
+
+/// Their main forks are not in a backup; their init forks are, and make them usable.
+fn unlogged_ones_are_empty(cluster: &Cluster) {
+    let names =
+        cluster.sql("SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'");
+    for name in names.lines() {
+        assert_eq!(
+            cluster.sql(&format!("SELECT count(*) FROM {name}")),
+            "0",
+            "{name}"
+        );
+        cluster.sql(&format!("INSERT INTO {name} VALUES (1)"));
+    }
 }
 
 /// A page that lacks its all-visible bit below a set bit of the visibility map hides new rows from index-only scans.
