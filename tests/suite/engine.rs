@@ -12,8 +12,8 @@ use barkeep::agent::executable;
 use barkeep::base::report::{Progress, Quiet, Reporter, Total};
 use barkeep::copy::records::{FileRecord, RecordsError, read};
 use barkeep::copy::{
-    Checksum, CopyItem, CopyPlan, CopyReport, Filter, ItemContent, Method, Pace, PageChecks, PushItem,
-    PushPlan, Records, Retries, Reuse, prepare_push, pull,
+    Checksum, CopyItem, CopyPlan, CopyReport, Filter, Incremental, ItemContent, Method, Pace, PageChecks,
+    PushItem, PushPlan, Records, Retries, Reuse, prepare_push, pull,
 };
 use barkeep::postgres::client::Session;
 use barkeep::transport::{Remote, SshOptions};
@@ -845,7 +845,22 @@ fn memory(_: &Tool) {
         scratch.join("second/data/big.log").display()
     )))
     .success();
-    eprintln!("agent peak: full {full} KiB, linked {second} KiB");
+    // More changed pages than the agent keeps between its two passes.
+    for page in big.chunks_mut(2 * 8192) {
+        page[100] ^= 1;
+    }
+    write(&source.join("base/1/16384"), &big, 5);
+    let third = agent_peak(&sshd, || {
+        let mut blocks = plan(&source, &scratch.join("third/data"), Some(&first), None);
+        blocks.incremental = Some(Incremental {
+            members: vec![scratch.join("first")],
+            since: None,
+        });
+        let found = pull(&blocks, &remote, &Quiet).unwrap().blocks;
+        assert_eq!((found.by_hash, found.blocks_by_hash), (1, 4096));
+    });
+    eprintln!("agent peak: full {full} KiB, linked {second} KiB, blocks {third} KiB");
+    assert!(third > 0 && third < 32 << 10, "{third} KiB");
     assert!(full > 0 && full < 32 << 10, "{full} KiB");
     assert!(second > 0 && second < 32 << 10, "{second} KiB");
 }
