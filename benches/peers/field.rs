@@ -94,7 +94,7 @@ impl Field {
     }
 
     /// WAL goes to every catalog. pgBackRest needs none for what is measured here.
-    fn ship_wal(&self, managers: &[&Manager]) {
+    pub fn ship_wal(&self, managers: &[&Manager]) {
         let mut text = "#!/bin/sh\nset -e\numask 022\n".to_owned();
         for (manager, name) in managers
             .iter()

@@ -22,6 +22,7 @@ const MANY: u32 = 50_000;
 
 const FULL: &str = "full";
 const INCREMENTAL: &str = "incremental";
+const ON_XFS: &str = "linked on XFS";
 
 type Outcome = Result<(), String>;
 
@@ -509,13 +510,12 @@ impl<'a> Bench<'a> {
 
     /// Linked backups where files can share blocks. What is stored is what the file system has less.
     fn linked_on_xfs(&mut self, rounds: usize) -> Outcome {
-        const ROW: &str = "linked on XFS";
         let field = self.field;
         let (manager, _mount) = match field.on_xfs() {
             Ok(ground) => ground,
             Err(reason) => {
                 self.table
-                    .note(ROW, "barkeep", Err(format!("no XFS can be mounted: {reason}")));
+                    .note(ON_XFS, "barkeep", Err(format!("no XFS can be mounted: {reason}")));
                 return Ok(());
             }
         };
@@ -523,8 +523,21 @@ impl<'a> Bench<'a> {
             (&field.barkeep, "linked", "barkeep"),
             (&field.barman, "main", "Barman"),
         ];
+        let measured = self.linked_rounds(rounds, &manager, tools);
+        // Else PostgreSQL would wait for an archive that is about to be unmounted.
+        field.ship_wal(&[&field.manager]);
+        measured
+    }
+
+    fn linked_rounds(
+        &mut self,
+        rounds: usize,
+        manager: &Manager,
+        tools: [(&Tool, &'static str, &'static str); 2],
+    ) -> Outcome {
+        let field = self.field;
         for (tool, server, _) in tools {
-            self.backup_with(&manager, tool, server, &["--reuse-backup=off"])?;
+            self.backup_with(manager, tool, server, &["--reuse-backup=off"])?;
         }
         for _ in 0..rounds {
             field.workload()?;
@@ -532,12 +545,12 @@ impl<'a> Bench<'a> {
             for (tool, server, who) in tools {
                 nix::unistd::sync();
                 let before = used(&manager.home());
-                let mut outcome = self.backup_with(&manager, tool, server, &[]);
+                let mut outcome = self.backup_with(manager, tool, server, &[]);
                 nix::unistd::sync();
                 if let Ok(cost) = &mut outcome {
                     cost.stored = Some(used(&manager.home()).saturating_sub(before));
                 }
-                self.table.note(ROW, who, outcome);
+                self.table.note(ON_XFS, who, outcome);
                 for id in manager.backup_ids(server).iter().skip(1) {
                     run(manager.command(tool, &["delete", server, id]));
                 }

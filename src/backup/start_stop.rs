@@ -1,6 +1,6 @@
 //! The statements that begin and end a concurrent backup (behaviour reference §6).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::calendar::Timestamp;
 use crate::base::interrupt;
@@ -12,6 +12,8 @@ use crate::postgres::wal_name::Timeline;
 /// Pauses between two looks at the archiver.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// After so long without, something is wrong with the archiving.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where PostgreSQL began a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +106,7 @@ pub(super) fn stop_archived(session: &mut Session) -> Result<Ended, PgError> {
     let ended = stop(session, false)?;
     let position = ended.lsn.to_string();
     let mut pause = FIRST_PAUSE;
+    let mut warning = Some(Instant::now() + PATIENCE);
     loop {
         // Names of segments are as long as each other: text in the order of its bytes is their order.
         let rows = session.query(
@@ -116,6 +119,12 @@ pub(super) fn stop_archived(session: &mut Session) -> Result<Ended, PgError> {
             return Ok(ended);
         }
         interrupt::check()?;
+        if warning.take_if(|due| *due <= Instant::now()).is_some() {
+            log::warn!(
+                target: "barman.backup",
+                "still waiting for the WAL of the backup to be archived: check that the server's archive_command works"
+            );
+        }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
