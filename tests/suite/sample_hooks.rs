@@ -118,7 +118,7 @@ fn restore_drill(tool: &Tool) {
     drill(&lab, tool, &["main", "20000101T000000"]).exits(1);
     drill(&lab, tool, &[]).exits(2);
 
-    // A page that rots in the backup is found. Restores verify nothing by themselves.
+    // A page that rots in the backup is found: by the restore, and where it knows no sums, in the restored cluster.
     let id = newest(&lab);
     let file = lab.cluster.sql("SELECT pg_relation_filepath('pgbench_accounts')");
     let victim = lab.base(&id).join("data").join(file);
@@ -126,6 +126,17 @@ fn restore_drill(tool: &Tool) {
     let middle = bytes.len() / 2;
     bytes[middle..middle + 64].fill(0xff);
     std::fs::write(&victim, bytes).unwrap();
+    let damaged = drill(&lab, tool, &["main"]).exits(1);
+    assert!(
+        damaged.stderr.contains("the backup is damaged"),
+        "{}",
+        damaged.stderr
+    );
+    let records = lab
+        .manager
+        .server("main")
+        .join(format!("meta/{id}-barkeep-files.zst"));
+    std::fs::remove_file(records).unwrap();
     drill(&lab, tool, &["main"]).exits(4);
 
     let left: Vec<_> = lab

@@ -58,8 +58,17 @@ impl Live {
             .sql("SELECT pg_logical_emit_message(false, 'test', 'something to switch for')");
     }
 
+    /// What the hooks were told. Whether the history file of a backup is in incoming when the command looks is
+    /// PostgreSQL's affair: it ships that file after the last segment.
     fn hooks(&self) -> String {
-        std::fs::read_to_string(self.lab.manager.directory.join("hooks.log")).unwrap_or_default()
+        let log = std::fs::read_to_string(self.lab.manager.directory.join("hooks.log")).unwrap_or_default();
+        let of_history_file = |call: &&str| {
+            call.lines()
+                .any(|line| line.starts_with("BARMAN_SEGMENT=") && line.ends_with(".backup"))
+        };
+        log.split_inclusive("---\n")
+            .filter(|call| !of_history_file(call))
+            .collect()
     }
 }
 

@@ -40,7 +40,21 @@ pub fn text(input: &str) -> String {
         let pattern = Regex::new(pattern).unwrap();
         output = pattern.replace_all(&output, *replacement).into_owned();
     }
-    order_of_warnings(&output)
+    order_of_names(&order_of_warnings(&output))
+}
+
+/// Barman names the backups of one name in the order of the directory.
+fn order_of_names(text: &str) -> String {
+    let list = Regex::new(
+        r"(Multiple backups found matching name '[^']*' \(try using backup ID instead\): )([0-9T ]+)",
+    );
+    list.unwrap()
+        .replace_all(text, |found: &regex_lite::Captures<'_>| {
+            let mut ids: Vec<&str> = found[2].split(' ').collect();
+            ids.sort_unstable();
+            format!("{}{}", &found[1], ids.join(" "))
+        })
+        .into_owned()
 }
 
 /// differences.md, "order of warnings": Barman's changes from run to run. On the console they are neighbouring lines,
