@@ -16,7 +16,7 @@ mod meter;
 mod rows;
 mod table;
 
-#[path = "../../tests/suite/support/mod.rs"]
+#[path = "../suite/support/mod.rs"]
 mod support;
 
 use field::Field;
