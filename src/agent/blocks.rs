@@ -7,11 +7,11 @@
 
 use std::path::Path;
 
+use super::conversation::{Session, Stopped};
 use super::delta;
 use super::message::{CHUNK, Checks, HASH_SIZE, Response, Since};
-use super::reading::{Base, Spans, window_for};
-use super::serve::{Session, Stopped};
 use super::source::SourceFile;
+use super::spans::{Base, Spans, window_for};
 use crate::base::error::PathError;
 use crate::postgres::lsn::Lsn;
 use crate::postgres::page::{self, PAGE_SIZE, SEGMENT_PAGES};

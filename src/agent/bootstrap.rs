@@ -5,7 +5,6 @@
 use std::io::{BufRead, PipeReader, Read, Write};
 use std::path::Path;
 
-use super::connection::Answers;
 use super::message::{BANNER, VERSION};
 use crate::base::shell;
 use crate::transport::frame::FrameError;
@@ -45,12 +44,15 @@ pub(super) enum Greeting {
 }
 
 /// Reads lines until one of ours; the others are noise.
-pub(super) fn await_banner(answers: &mut Answers, noise: &mut Vec<String>) -> Result<Greeting, FrameError> {
+pub(super) fn await_banner(
+    answers: &mut impl BufRead,
+    noise: &mut Vec<String>,
+) -> Result<Greeting, FrameError> {
     let mut heard = 0;
     loop {
         let mut line = Vec::new();
         let limit = (MAX_NOISE - heard) as u64;
-        heard += answers.stream().take(limit).read_until(b'\n', &mut line)?;
+        heard += answers.by_ref().take(limit).read_until(b'\n', &mut line)?;
         if line.last() != Some(&b'\n') {
             return Err(if heard >= MAX_NOISE {
                 FrameError::Protocol("no agent, but a lot of noise".to_owned())

@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use super::host::Refusal;
-use super::message::{Attributes, Entry, EntryKind, Failure, Request, Response, Time};
-use super::serve::path_of;
+use super::message::{Attributes, Entry, EntryKind, Failure, Request, Response, Time, bytes_of, path_of};
+use super::refusal::Refusal;
 use crate::base::shell::quote;
 use crate::transport::Remote;
 
@@ -82,7 +81,7 @@ pub(super) fn answer(remote: &Remote, request: &Request, content: &[u8]) -> Resu
 
 /// A whole file.
 pub(super) fn read(remote: &Remote, path: &Path) -> Result<Vec<u8>, Refusal> {
-    let bytes = super::serve::bytes_of(path);
+    let bytes = bytes_of(path);
     let script = format!("[ -e {p} ] || exit {ABSENT}; cat -- {p}", p = word(&bytes));
     run(remote, &bytes, &script, &[])
 }

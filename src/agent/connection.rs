@@ -316,7 +316,7 @@ fn local(stop: &Stop) -> Result<Connection, ConnectError> {
     let requests: Box<dyn Write + Send> =
         Box::new(PatientWriter::new(requests, stop.clone()).at("set up", "pipe")?);
     let mut noise = Vec::new();
-    let greeting = await_banner(&mut answers, &mut noise);
+    let greeting = await_banner(answers.stream(), &mut noise);
     let connection = Connection {
         requests: Some(FrameWriter::new(requests)),
         answers,
@@ -360,11 +360,11 @@ fn over_ssh(remote: &Remote, stop: &Stop, line: Line) -> Result<Connection, Conn
         .spawn(move || collect(errors))
         .at("start", "thread")?;
     let mut noise = Vec::new();
-    let mut greeting = await_banner(&mut answers, &mut noise);
+    let mut greeting = await_banner(answers.stream(), &mut noise);
     if matches!(greeting, Ok(Greeting::WantsUpload)) {
         log::info!(target: "barman.copy_controller", "sending the agent to {}", remote.describe());
         greeting = match upload(&executable, &mut requests) {
-            Ok(()) => await_banner(&mut answers, &mut noise),
+            Ok(()) => await_banner(answers.stream(), &mut noise),
             Err(error) => Err(FrameError::Io(error)),
         };
     }

@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::connection::{AgentError, ConnectError, Connection};
-use super::message::{EntryKind, Failure, Request, Response};
-use super::serve::bytes_of;
+use super::connection::{ConnectError, Connection};
+use super::message::{EntryKind, Failure, Request, Response, bytes_of};
+use super::refusal::Refusal;
 use super::{commands, simple};
 use crate::transport::patience::Stop;
 use crate::transport::{Remote, TransportError};
@@ -341,30 +341,6 @@ impl<'a> Host<'a> {
 
     fn nonsense(&self, action: &'static str, path: &Path) -> HostError {
         self.refused(action, path, "unexpected answer".to_owned(), None)
-    }
-}
-
-/// Why a verb did not succeed.
-pub(super) enum Refusal {
-    Failed(Failure),
-    Transport(TransportError),
-}
-
-impl From<AgentError> for Refusal {
-    fn from(error: AgentError) -> Refusal {
-        match error {
-            AgentError::Failed(failure) => Refusal::Failed(failure),
-            AgentError::Lost { host, source } => Refusal::Transport(TransportError::Lost {
-                peer: host,
-                reason: source.to_string(),
-            }),
-        }
-    }
-}
-
-impl From<TransportError> for Refusal {
-    fn from(error: TransportError) -> Refusal {
-        Refusal::Transport(error)
     }
 }
 

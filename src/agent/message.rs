@@ -5,6 +5,10 @@
 //! [`Response::InWhole`] and data frames.
 //! Paths are bytes, as the file system has them; absolute in requests, relative in [`Entry`].
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
@@ -20,6 +24,16 @@ pub const HASH_SIZE: usize = 16;
 pub const CHUNK: usize = 256 << 10;
 /// Bytes that rolling deltas look at together.
 pub const ROLLING_WINDOW: usize = 1 << 20;
+
+/// A path of the wire as a path of this host.
+pub(super) fn path_of(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// A path of this host as bytes for the wire.
+pub fn bytes_of(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_vec()
+}
 
 /// What the near side asks for.
 #[derive(Debug, Serialize, Deserialize)]

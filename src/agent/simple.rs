@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use super::message::{Attributes, CHUNK, Entry, EntryKind, Request, Response};
-use super::serve::{Part, Session, Stopped, path_of};
+use super::conversation::{Part, Session, Stopped};
+use super::message::{Attributes, CHUNK, Entry, EntryKind, Request, Response, bytes_of, path_of};
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::transport::frame::FrameError;
@@ -159,7 +159,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Entry>, PathError> {
         _ => EntryKind::Other,
     };
     Ok(Some(Entry {
-        path: super::serve::bytes_of(path).into(),
+        path: bytes_of(path).into(),
         kind,
         size: metadata.len(),
         attributes: Attributes::of(&metadata),

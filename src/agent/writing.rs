@@ -8,8 +8,8 @@ use std::path::Path;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::message::{Attributes, Response};
-use super::serve::{Part, Session, Stopped, path_of};
+use super::conversation::{Part, SYNC_THREADS, Session, Stopped};
+use super::message::{Attributes, Response, path_of};
 use super::syncer::Syncer;
 use crate::base::error::{PathContext, PathError};
 use crate::base::{durable, sys};
@@ -56,7 +56,7 @@ fn receive(session: &mut Session, path: &Path, patch: bool, ended: &mut bool) ->
 
 /// Answers [`super::message::Request::Sync`].
 pub(super) fn sync(session: &mut Session, directories: Vec<Vec<u8>>) -> Result<(), Stopped> {
-    let syncer = std::mem::replace(&mut session.syncer, Syncer::new(super::serve::SYNC_THREADS));
+    let syncer = std::mem::replace(&mut session.syncer, Syncer::new(SYNC_THREADS));
     for directory in directories {
         session.check()?;
         // These may be files too, which another agent wrote: they are synced by themselves.

@@ -1,35 +1,8 @@
-//! The command line of the manager: global options, the list of commands, and what several commands share.
+//! What the command line of the manager says before the command, and the arguments that several commands share.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use super::failure::Failure;
-use super::session::Session;
-
-/// The manager's command line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "barman",
-    about = "Backs up PostgreSQL servers, archives their WAL and restores them.",
-    after_help = concat!("barkeep ", env!("CARGO_PKG_VERSION"), ", compatible with Barman 3.19.1."),
-    disable_help_subcommand = true,
-    version = crate::BARMAN_LEVEL,
-    disable_version_flag = true,
-    infer_long_args = true,
-    args_override_self = true,
-    color = clap::ColorChoice::Never,
-    max_term_width = 100
-)]
-pub(super) struct Manager {
-    /// Show the version and exit
-    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
-    #[command(flatten)]
-    pub(super) global: GlobalOptions,
-    #[command(subcommand)]
-    pub(super) command: Option<Command>,
-}
+use clap::{Args, ValueEnum};
 
 /// Options that stand before the command.
 #[derive(Debug, Clone, Args)]
@@ -163,74 +136,4 @@ pub(super) fn either(yes: bool, no: bool) -> Option<bool> {
         (_, true) => Some(false),
         _ => None,
     }
-}
-
-/// Declares the commands: name, aliases, arguments. The order is Barman's, which its error about an unknown command shows.
-macro_rules! commands {
-    ($( $(#[$attribute:meta])* $variant:ident($arguments:ty), )+) => {
-        /// A command of the manager.
-        #[derive(Debug, Subcommand)]
-        #[allow(clippy::large_enum_variant)] // there is one value in a run
-        pub(super) enum Command {
-            $( $(#[$attribute])* $variant($arguments), )+
-        }
-
-        impl Command {
-            /// Does what the command says.
-            pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-                match self {
-                    $( Command::$variant(arguments) => arguments.run(session), )+
-                }
-            }
-        }
-    };
-}
-
-commands! {
-    Help(super::help::Help),
-    #[command(visible_alias = "list-server")]
-    ListServers(super::list_servers::ListServers),
-    #[command(visible_alias = "list-process")]
-    ListProcesses(super::list_processes::ListProcesses),
-    TerminateProcess(super::terminate_process::TerminateProcess),
-    Cron(super::cron::Cron),
-    LockDirectoryCleanup(super::lock_directory_cleanup::LockDirectoryCleanup),
-    Backup(super::backup::Backup),
-    #[command(visible_alias = "list-backup")]
-    ListBackups(super::list_backups::ListBackups),
-    Status(super::status::Status),
-    ReplicationStatus(super::replication_status::ReplicationStatus),
-    RebuildXlogdb(super::rebuild_xlogdb::RebuildXlogdb),
-    #[command(visible_alias = "recover")]
-    Restore(super::restore::Restore),
-    #[command(visible_alias = "show-server")]
-    ShowServers(super::show_servers::ShowServers),
-    #[command(visible_alias = "switch-xlog")]
-    SwitchWal(super::switch_wal::SwitchWal),
-    Check(super::check::Check),
-    Diagnose(super::diagnose::Diagnose),
-    SyncInfo(super::sync_info::SyncInfo),
-    SyncBackup(super::sync_backup::SyncBackup),
-    SyncWals(super::sync_wals::SyncWals),
-    #[command(visible_alias = "show-backups")]
-    ShowBackup(super::show_backup::ShowBackup),
-    ListFiles(super::list_files::ListFiles),
-    Delete(super::delete::Delete),
-    GetWal(super::get_wal::GetWal),
-    PutWal(super::put_wal::PutWal),
-    ArchiveWal(super::archive_wal::ArchiveWal),
-    ReceiveWal(super::receive_wal::ReceiveWal),
-    CheckBackup(super::check_backup::CheckBackup),
-    #[command(visible_alias = "verify")]
-    VerifyBackup(super::verify_backup::VerifyBackup),
-    ExportBackup(super::export_backup::ExportBackup),
-    ImportBackup(super::import_backup::ImportBackup),
-    GenerateManifest(super::generate_manifest::GenerateManifest),
-    Keep(super::keep::Keep),
-    Merge(super::merge::Merge),
-    CheckWalArchive(super::check_wal_archive::CheckWalArchive),
-    ConfigSwitch(super::config_switch::ConfigSwitch),
-    ConfigUpdate(super::config_update::ConfigUpdate),
-    CloudWalArchive(super::cloud_wal_archive::CloudWalArchive),
-    CloudWalRestore(super::cloud_wal_restore::CloudWalRestore),
 }

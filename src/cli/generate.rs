@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::arguments::Manager;
 use super::client;
+use super::manager::Manager;
 use super::wal_archive::WalArchive;
 use super::wal_restore::WalRestore;
 use crate::VERSION;

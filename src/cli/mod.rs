@@ -8,8 +8,10 @@
 mod addressing;
 mod agent;
 mod arguments;
+mod commands;
 mod failure;
 mod generate;
+mod manager;
 mod program;
 mod session;
 mod signals;
@@ -71,7 +73,7 @@ pub use program::Program;
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let program = Program::of(arguments.first());
     match program {
-        Program::Manager(name) => session::main(name, arguments),
+        Program::Manager(name) => manager::main(name, arguments),
         Program::WalArchive => wal_archive::main(&arguments),
         Program::WalRestore => wal_restore::main(&arguments),
     }

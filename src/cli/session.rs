@@ -3,25 +3,20 @@
 //! The order is Barman's: arguments, main configuration file, user, log, output, the other files, the command.
 
 use std::cell::{OnceCell, RefCell};
-use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
 use log::LevelFilter;
 
-use super::arguments::{Color, Command, Format, GlobalOptions, LogLevel, Manager};
+use super::arguments::{Color, Format, GlobalOptions, LogLevel};
 use super::failure::Failure;
 use super::signals;
-use super::usage::{self, Stop};
 use crate::base::report::Reporter;
 use crate::base::sys;
 use crate::config::privileges::{self, Became};
 use crate::config::{Config, ConfigError, MainConfig, MainFile, Settings};
 use crate::output::log_file::{self, Logging};
 use crate::output::{self, Output, Style};
-use crate::{BARMAN_LEVEL, VERSION};
 
 /// What a command works with.
 #[derive(Debug)]
@@ -36,86 +31,19 @@ pub(super) struct Session {
     config: OnceCell<Config>,
 }
 
-/// Runs the manager.
-pub(super) fn main(program: &'static str, arguments: Vec<OsString>) -> ExitCode {
-    // Two commands are not for operators: they have nothing to do with configuration, and no place in the help.
-    match arguments.get(1).and_then(|word| word.to_str()) {
-        Some("agent") => return super::agent::main(&arguments),
-        Some("generate") => return super::generate::main(arguments),
-        _ => {}
-    }
-    let definition = Manager::command().name(program);
-    let parsed = usage::parse(&definition, arguments).and_then(|matches| {
-        Manager::from_arg_matches(&matches).map_err(|error| Stop::Mistake(error.to_string()))
-    });
-    let screen = Output::new(plain_style());
-    match parsed {
-        Ok(manager) => ExitCode::from(run(program, manager)),
-        Err(Stop::Help(text)) => {
-            screen.plain(&text);
-            ExitCode::from(screen.finish())
-        }
-        Err(Stop::Version) => {
-            screen.plain(&format!("{}\n", version(program)));
-            ExitCode::from(screen.finish())
-        }
-        Err(Stop::Mistake(text)) => {
-            screen.plain_error(text.trim_end());
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// The answer to `--version`. Scripts read the first word as the level of Barman they can rely on.
-fn version(program: &str) -> String {
-    let name = if program == "barman" {
-        "barman by barkeep"
-    } else {
-        program
-    };
-    format!("{BARMAN_LEVEL} {name} {VERSION} (compatible with Barman {BARMAN_LEVEL})")
-}
-
-/// The full help, as `barman help` and `barman` alone show it.
-pub(super) fn help(program: &'static str) -> String {
-    Manager::command().name(program).render_help().to_string()
-}
-
-fn run(program: &'static str, manager: Manager) -> u8 {
-    let Manager { global, command, .. } = manager;
-    let session = match Session::start(program, &global, command.as_ref()) {
-        Ok(session) => session,
-        Err(failure) => {
-            let output = Output::new(plain_style());
-            failure.report(&output);
-            return output.finish();
-        }
-    };
-    let done = match command {
-        Some(command) => command.run(&session),
-        None => {
-            session.output.plain(&help(program));
-            Ok(())
-        }
-    };
-    if let Err(failure) = done {
-        failure.report(&session.output);
-    }
-    session.output.finish()
-}
-
 impl Session {
-    fn start(
+    /// Sets up everything; `nagios` asks for the output of a check.
+    pub(super) fn start(
         program: &'static str,
         global: &GlobalOptions,
-        command: Option<&Command>,
+        nagios: bool,
     ) -> Result<Session, Failure> {
         let from_environment = std::env::var_os("BARMAN_CONFIG_FILE").map(PathBuf::from);
         let file =
             MainFile::read(global.config.as_deref(), from_environment.as_deref()).map_err(Failure::from)?;
         become_configured_user(&file.main.barman_user)?;
         let outcome = start_log(global, &file.main);
-        let output = Output::new(style(global, command));
+        let output = Output::new(style(global, nagios));
         signals::end_on_ctrl_c(&output);
         if let Err(line) = outcome {
             output.warning(&line);
@@ -222,8 +150,7 @@ fn named_level(level: LogLevel) -> LevelFilter {
     }
 }
 
-fn style(global: &GlobalOptions, command: Option<&Command>) -> Style {
-    let nagios = matches!(command, Some(Command::Check(check)) if check.nagios);
+fn style(global: &GlobalOptions, nagios: bool) -> Style {
     let format = match global.format {
         _ if nagios => output::Format::Nagios,
         Format::Json => output::Format::Json,
@@ -251,7 +178,7 @@ fn style(global: &GlobalOptions, command: Option<&Command>) -> Style {
 }
 
 /// The style of what is written before a session exists.
-fn plain_style() -> Style {
+pub(super) fn plain_style() -> Style {
     Style {
         format: output::Format::Console,
         quiet: false,

@@ -8,7 +8,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use super::client;
 use super::value;
-use crate::archive::client::wal_restore::{self, Transfer};
+use crate::archive::client::{Transfer, wal_restore};
 use crate::codec::Compression;
 
 /// The command line.

@@ -8,14 +8,25 @@ use std::process::{Child, Stdio};
 use crate::base::process::exit_code;
 use crate::base::shell::quote;
 use crate::codec::wal::copy;
-use crate::codec::{Detector, decode};
+use crate::codec::{Compression, Detector, decode};
 
 use super::recovering::check_segment;
 use super::remote::{Remote, SSH_FAILED};
-use super::wal_restore::Transfer;
 
 /// How much of what the other side writes to its standard error is kept.
 const STDERR_LIMIT: u64 = 64 * 1024;
+
+/// How the file travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transfer {
+    /// As PostgreSQL wrote it.
+    #[default]
+    Plain,
+    /// Compressed by the Barman host for the way.
+    Compressed(Compression),
+    /// As the Barman host stores it.
+    Stored,
+}
 
 /// Why a file was not fetched.
 #[derive(Debug, thiserror::Error)]

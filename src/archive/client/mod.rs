@@ -12,9 +12,10 @@ pub mod wal_restore;
 
 use std::io::Write;
 
+pub use fetch::Transfer;
 pub use remote::Remote;
 pub use wal_archive::WalArchive;
-pub use wal_restore::{Transfer, WalRestore};
+pub use wal_restore::WalRestore;
 
 /// Where the programs write: their standard output and error.
 pub struct Console<'a> {

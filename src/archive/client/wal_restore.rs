@@ -7,10 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::codec::Compression;
-
 use super::Console;
-use super::fetch::{Failure, Fetch};
+use super::fetch::{Failure, Fetch, Transfer};
 use super::recovering;
 use super::remote::{Remote, word};
 use super::spool::Spool;
@@ -25,18 +23,6 @@ const STOP_RECOVERY: i32 = 255;
 const RETRIES: u32 = 4;
 /// The pause before the first of them; each one doubles it.
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
-
-/// How the file travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Transfer {
-    /// As PostgreSQL wrote it.
-    #[default]
-    Plain,
-    /// Compressed by the Barman host for the way.
-    Compressed(Compression),
-    /// As the Barman host stores it.
-    Stored,
-}
 
 /// One call of the program.
 #[derive(Debug, Clone)]

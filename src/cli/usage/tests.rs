@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use super::super::arguments::Manager;
+use super::super::manager::Manager;
 use super::super::wal_archive::WalArchive;
 use super::super::wal_restore::WalRestore;
 use super::{Stop, parse};

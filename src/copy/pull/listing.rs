@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use super::{Task, below, blocks, regular, resume};
 use crate::agent::connection::{AgentError, Connection};
+use crate::agent::message::bytes_of;
 use crate::agent::message::{Attributes, Entry, EntryKind, Request, Response, Time};
-use crate::agent::serve::bytes_of;
 use crate::base::durable;
 use crate::base::error::PathError;
 use crate::copy::CopyError;

@@ -12,8 +12,8 @@ use crate::agent::connection::{
     AgentError, Answer, Answers, ConnectError, Connection, Requests, next_answer,
 };
 use crate::agent::delta;
+use crate::agent::message::bytes_of;
 use crate::agent::message::{CHUNK, HASH_SIZE, Request, Response};
-use crate::agent::serve::bytes_of;
 use crate::agent::source::WINDOW;
 use crate::base::error::PathError;
 use crate::base::interrupt;

@@ -5,8 +5,8 @@ use std::fs;
 
 use super::*;
 use crate::archive::sandbox::{Sandbox, segment};
-use crate::codec::Level;
 use crate::codec::wal::compress_file;
+use crate::codec::{Compression, Level};
 
 const NAME: &str = "000000010000000000000001";
 const NEXT: &str = "000000010000000000000002";
