@@ -27,7 +27,8 @@ const USAGE: &str = "\
 usage: tests/bench [--quick] [--rounds N] [--rows ROW,ROW,…]
   --quick      a cluster of 200 MB instead of 2.2 GB
   --rounds N   how often everything is done (3)
-  --rows       only these: full restore remote delta verify incremental chain merge xfs files";
+  --rows       only these: full restore remote delta verify incremental chain merge xfs files
+               bandwidth sparse";
 
 /// What barkeep promises. Absolute times depend on the machine; these do not, much.
 const TARGETS: [Target; 18] = [
@@ -50,6 +51,11 @@ const TARGETS: [Target; 18] = [
     ("50,000 files", "barkeep", "Barman", 0.55),
     ("50,000 files, linked", "barkeep", "Barman", 0.40),
 ];
+
+/// What the largest process of barkeep may need, in bytes: on the backup host, and on the other.
+const MEMORY: (u64, u64) = (64 << 20, 32 << 20);
+/// What a backup of a chain may store and send, in parts of what its changed pages have.
+const CHANGED: f64 = 1.15;
 
 struct Options {
     quick: bool,
@@ -110,6 +116,12 @@ fn main() {
     println!("\n{}", machine());
     println!("\n{}", table.render());
     println!("{}", table.verdicts(&TARGETS));
+    println!("{}", table.frugality("barkeep", MEMORY));
+    println!(
+        "{}",
+        table.thrift("incremental", "barkeep chain", "dd of the changed pages", CHANGED)
+    );
+    println!("{}", table.rates());
     let complete = table.is_complete();
     drop(field);
     if let Err(reason) = performed {

@@ -21,6 +21,7 @@ struct Row {
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Row>,
+    rates: String,
 }
 
 /// A ratio that barkeep is to keep: row, barkeep's line, the peer's line, at most.
@@ -145,6 +146,67 @@ impl Table {
             );
         }
         text
+    }
+
+    /// Whether the memory of every line of `who` stays within the limits of both sides, in bytes.
+    pub fn frugality(&self, who: &str, limits: (u64, u64)) -> String {
+        let lines = self.rows.iter().flat_map(|row| {
+            let ours = row.lines.iter().filter(|line| line.who.starts_with(who));
+            ours.filter_map(move |line| Some((row.name, line.median()?)))
+        });
+        let (mut near, mut far) = ((0, ""), (0, ""));
+        for (row, cost) in lines {
+            near = near.max((cost.near_peak, row));
+            far = far.max((cost.far_peak, row));
+        }
+        let verdict = |met: bool| if met { "met" } else { "MISSED" };
+        let line = |side: &str, (bytes, row): (u64, &str), limit: u64| {
+            let verdict = verdict(bytes <= limit);
+            format!(
+                "{verdict:6}  memory, {side}: {} MiB ({row}), at most {}",
+                mib(bytes),
+                mib(limit)
+            )
+        };
+        format!("{}\n{}", line("near", near, limits.0), line("far", far, limits.1))
+    }
+
+    /// Whether `ours` stores and sends no more than `limit` times what `theirs` stores.
+    pub fn thrift(&self, row: &str, ours: &str, theirs: &str, limit: f64) -> String {
+        let median = |who| self.find(row, who).and_then(Line::median);
+        let (Some(ours), Some(theirs)) = (median(ours), median(theirs)) else {
+            return String::new();
+        };
+        let least = theirs.stored.unwrap_or(0) as f64;
+        let line = |what: &str, bytes: u64| {
+            let ratio = bytes as f64 / least;
+            let verdict = if ratio <= limit { "met" } else { "MISSED" };
+            format!("{verdict:6}  {row}: bytes {what} : changed pages = {ratio:.2}, at most {limit:.2}")
+        };
+        format!(
+            "{}\n{}",
+            line("stored", ours.stored.unwrap_or(0)),
+            line("sent", ours.wire)
+        )
+    }
+
+    /// Notes the rate of a limited operation; it must not exceed the limit by more than `tolerance`, a part of it.
+    pub fn note_rate(&mut self, row: &str, rate: f64, limit: f64, tolerance: f64) {
+        let verdict = if rate <= limit * (1.0 + tolerance) {
+            "met"
+        } else {
+            "MISSED"
+        };
+        let _ = writeln!(
+            self.rates,
+            "{verdict:6}  {row}: {rate:.0} KiB/s, limit {limit:.0}: {:.3}",
+            rate / limit
+        );
+    }
+
+    /// The rates of limited operations.
+    pub fn rates(&self) -> &str {
+        &self.rates
     }
 
     /// Whether nothing failed.

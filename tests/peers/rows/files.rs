@@ -1,4 +1,4 @@
-//! A cluster of many files.
+//! Clusters of many files, and of large ones.
 
 use std::os::unix::fs::FileExt;
 
@@ -7,6 +7,9 @@ use crate::support::scratch::make_directory;
 
 /// So many.
 const MANY: u32 = 50_000;
+/// Files of a large relation, 1 GiB each.
+const SEGMENTS: u32 = 100;
+const SEGMENT: u64 = 1 << 30;
 
 impl Bench<'_> {
     /// One-page relations of a database that PostgreSQL does not know.
@@ -36,6 +39,39 @@ impl Bench<'_> {
             self.table.note(row, "barkeep", ours);
             let theirs = self.tool_backup(&field.barman, "main", more);
             self.table.note(row, "Barman", theirs);
+        }
+        remove(&directory);
+        Ok(())
+    }
+
+    /// A relation of 100 GiB that is nearly all holes: what does it cost in memory? Barman would write every zero of it.
+    pub(super) fn sparse(&mut self) -> Outcome {
+        let field = self.field;
+        let directory = field.cluster.data.join("base/999998");
+        make_directory(&directory, &field.cluster.owner);
+        for number in 0..SEGMENTS {
+            let name = if number == 0 {
+                "16384".to_owned()
+            } else {
+                format!("16384.{number}")
+            };
+            let file = std::fs::File::create(directory.join(&name)).map_err(|e| e.to_string())?;
+            file.set_len(SEGMENT).map_err(|e| e.to_string())?;
+            field.cluster.owner.own(&directory.join(&name));
+        }
+        self.next_second();
+        for (row, server, more) in [
+            ("100 GB, sparse", "chain", &["--reuse-backup=off"][..]),
+            (
+                "100 GB, sparse, incremental",
+                "chain",
+                &["--incremental", "latest"],
+            ),
+            ("100 GB, sparse, linked", "linked", &[]),
+        ] {
+            self.next_second();
+            let ours = self.tool_backup(&field.barkeep, server, more);
+            self.table.note(row, "barkeep", ours);
         }
         remove(&directory);
         Ok(())

@@ -1,5 +1,6 @@
 //! The operations, each performed by everybody in turn.
 
+mod bandwidth;
 mod chain;
 mod files;
 mod full;
@@ -82,6 +83,12 @@ impl<'a> Bench<'a> {
         }
         if wanted("files") {
             self.many_files()?;
+        }
+        if wanted("bandwidth") {
+            self.limited()?;
+        }
+        if wanted("sparse") {
+            self.sparse()?;
         }
         Ok(())
     }
