@@ -15,7 +15,7 @@ use walkdir::WalkDir;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::MergeError;
-use super::tree::{MARK, Roots, TEMPORARY};
+use super::parts::{LABEL, MANIFEST, MARK, RECORDS, Records, Roots, TEMPORARY};
 use crate::agent::message::Attributes;
 use crate::base::error::PathContext;
 use crate::base::interrupt;
@@ -25,13 +25,6 @@ use crate::postgres::manifest::{self, Checksum, Layout, ManifestFile, ManifestWr
 use crate::postgres::page::PAGE_SIZE;
 use crate::postgres::page_sum::PageSum;
 use crate::postgres::{label, manifest_head};
-
-/// The manifest that is written, until everything is complete.
-pub(super) const MANIFEST: &str = "data/.barkeep-merge.manifest";
-/// The records that are written, likewise.
-pub(super) const RECORDS: &str = ".barkeep-merge.records";
-/// The label that is written, likewise.
-pub(super) const LABEL: &str = "data/.barkeep-merge.label";
 
 /// A file that was patched.
 #[derive(Debug, Clone)]
@@ -222,12 +215,6 @@ fn known(path: &Path, each: &mut dyn FnMut(&ManifestFile)) -> Result<HashMap<u12
         files.insert(xxh3_128(&place), known);
     })?;
     Ok(files)
-}
-
-/// The records of both backups.
-pub(super) struct Records {
-    pub(super) newest: PathBuf,
-    pub(super) root: PathBuf,
 }
 
 fn index(path: &Path) -> Option<RecordIndex> {

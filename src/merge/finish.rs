@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::checksums::{LABEL, MANIFEST, RECORDS};
-use super::tree::MARK;
+use super::parts::{LABEL, MANIFEST, MARK, RECORDS};
 use super::{Merge, MergeError, MergePlan, Stage, journal};
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};

@@ -24,6 +24,7 @@ mod checksums;
 mod error;
 mod finish;
 mod journal;
+mod parts;
 mod patch;
 mod plan;
 mod tree;
@@ -36,7 +37,8 @@ use crate::hooks::HookRunner;
 
 pub use error::MergeError;
 pub use journal::unfinished;
-pub use plan::{MergePlan, Stage, Work};
+pub use parts::Work;
+pub use plan::{MergePlan, Stage};
 
 /// What a merge did.
 #[derive(Debug, Default)]

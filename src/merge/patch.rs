@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::MergeError;
 use super::checksums::{Checksums, Computed, Running};
-use super::plan::Work;
-use super::tree::{Found, Roots, TEMPORARY};
+use super::parts::{Found, Roots, TEMPORARY, Work};
 use crate::agent::message::Attributes;
 use crate::base::error::{PathContext, PathError};
 use crate::base::sys;

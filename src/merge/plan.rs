@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use chrono::Utc;
 
-use super::checksums::Records;
-use super::tree::{self, Roots};
+use super::parts::{Records, Roots, Work};
+use super::tree;
 use super::{Merge, MergeError, finish, journal};
 use crate::base::calendar::Timestamp;
 use crate::catalog::enforcement;
@@ -20,47 +20,6 @@ pub enum Stage {
     Exchange,
     /// What is left is to delete the older backups.
     Delete,
-}
-
-/// How much there is to do, in files and bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Files of the backup.
-    pub files: u64,
-    /// Files of the full backup to be changed in place.
-    pub patched: u64,
-    /// Files to be copied before they are changed, because other backups share them.
-    pub copied: u64,
-    /// Their bytes: less is written where the file system can share blocks.
-    pub copied_bytes: u64,
-    /// Blocks to be written.
-    pub blocks: u64,
-    /// Files that the backup has whole, which get another name.
-    pub linked: u64,
-    /// Files and directories of the full backup that the newer one does not have.
-    pub removed: u64,
-    /// Bytes by which files grow.
-    pub growth: u64,
-}
-
-impl Work {
-    /// Adds other work to this.
-    pub(super) fn add(&mut self, other: Work) {
-        self.files += other.files;
-        self.patched += other.patched;
-        self.copied += other.copied;
-        self.copied_bytes += other.copied_bytes;
-        self.blocks += other.blocks;
-        self.linked += other.linked;
-        self.removed += other.removed;
-        self.growth += other.growth;
-    }
-
-    /// Bytes of room that it takes at most.
-    #[must_use]
-    pub fn room(&self) -> u64 {
-        self.growth + self.copied_bytes
-    }
 }
 
 /// What a merge will do.

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use walkdir::{DirEntry, WalkDir};
 
 use super::checksums::{self, Checksums, Computed};
+use super::parts::{Found, Roots, Work};
 use super::patch::{self, Step};
-use super::plan::Work;
 use super::{Merge, MergeError, MergePlan, MergeReport};
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
@@ -25,30 +25,10 @@ use crate::base::report::Total;
 use crate::copy::chain;
 use crate::postgres::incremental;
 
-/// What precedes the names of files that are not complete.
-pub(super) const TEMPORARY: &str = ".barkeep-merge.";
-/// Tells that the full backup's directory is complete: it lies in it, and goes with it when the names are exchanged.
-pub(super) const MARK: &str = ".barkeep-merged";
 /// What stays as it is until the end.
 const LAST: [&str; 2] = ["data/backup_label", "data/backup_manifest"];
 /// Files looked at together.
 const BATCH: usize = 1024;
-
-/// The directories of the backups, the one that stays first, the full one last.
-#[derive(Debug)]
-pub(super) struct Roots {
-    pub(super) members: Vec<PathBuf>,
-}
-
-impl Roots {
-    pub(super) fn newest(&self) -> &Path {
-        self.members.first().map_or(Path::new(""), |path| path)
-    }
-
-    pub(super) fn root(&self) -> &Path {
-        self.members.last().map_or(Path::new(""), |path| path)
-    }
-}
 
 /// How much there is to do.
 pub(super) fn measure(roots: &Roots, jobs: usize) -> Result<Work, MergeError> {
@@ -126,17 +106,6 @@ fn check_room(plan: &MergePlan, directory: &Path) -> Result<(), MergeError> {
         });
     }
     Ok(())
-}
-
-/// A file of the newer backup.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// Its path within the backup's directory.
-    pub(super) stored: PathBuf,
-    /// The path of what it stands for.
-    pub(super) rebuilt: PathBuf,
-    /// Only its changed blocks are stored.
-    pub(super) blocks: bool,
 }
 
 /// Goes through the newer backup: directories in their order, files some at a time.
