@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
+use super::pending::{Basis, End, Expect, Pending};
 use super::window::Window;
-use super::worker::{Basis, End, Expect, Pending};
 use super::{Outcome, Pull, Task, regular};
 use crate::agent::connection::{AgentError, Answer, Answers, next_answer};
 use crate::agent::delta;

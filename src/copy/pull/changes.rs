@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::assemble::{Received, Receiving};
 use super::blocks::{Blocks, Old, Place};
-use super::worker::End;
+use super::pending::End;
 use crate::agent::connection::{Answer, Answers};
 use crate::agent::message::{Fetched, Response};
 use crate::base::error::PathContext;

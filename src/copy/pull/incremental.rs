@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::blocks::Old;
+use super::pending::Expect;
 use super::sending::{Begun, Refused, Sending};
-use super::worker::Expect;
 use super::{Outcome, Pull, Task, stubs};
 use crate::agent::message::{FetchMode, Request, Since};
 use crate::agent::{delta, source};

@@ -6,6 +6,7 @@ mod changes;
 mod finish;
 mod incremental;
 mod listing;
+mod pending;
 mod resume;
 mod sending;
 mod stubs;

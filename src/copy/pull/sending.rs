@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use super::pending::{Basis, End, Expect, Pending};
 use super::window::Window;
-use super::worker::{Basis, End, Expect, Pending};
 use super::{Outcome, Pull, Task, regular};
 use crate::agent::connection::Requests;
 use crate::agent::message::bytes_of;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::assemble::{Received, receive};
+use super::pending::{End, Pending};
 use super::sending::send;
 use super::window::Window;
 use super::{Pull, Task};
@@ -19,46 +20,6 @@ use crate::transport::patience::Stop;
 
 /// Requests under way per worker: enough to fill the line with small files, few enough open files.
 const PIPELINE: usize = 64;
-
-/// A request whose answer is due.
-pub(super) struct Pending {
-    pub(super) task: Task,
-    pub(super) expect: Expect,
-    pub(super) started: Instant,
-}
-
-/// What the answer is needed for.
-pub(super) enum Expect {
-    /// The hash, to be compared with this of the previous backup's file.
-    Hash(crate::copy::local::LocalHash),
-    /// Spans of the file, written onto this one, which holds the previous backup's pages already.
-    Onto(Basis),
-    /// The file.
-    Content,
-    /// The blocks that changed since this form of it.
-    Blocks(super::blocks::Old),
-}
-
-/// A new file that holds the previous backup's pages.
-pub(super) struct Basis {
-    pub(super) file: std::fs::File,
-    /// Where pages that stay are read: this file, or the previous backup's when they share their blocks.
-    pub(super) read_back: std::fs::File,
-}
-
-/// Why a conversation ended before its time.
-pub(super) enum End {
-    /// The connection broke: another may serve.
-    Lost(CopyError),
-    /// Another connection would not help.
-    Fatal(CopyError),
-}
-
-impl<E: Into<CopyError>> From<E> for End {
-    fn from(error: E) -> End {
-        End::Fatal(error.into())
-    }
-}
 
 /// Works until there is nothing left, connecting again as often as the plan says.
 pub(super) fn work(pull: &Pull, mut connection: Option<Connection>) {
