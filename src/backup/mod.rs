@@ -14,6 +14,7 @@
 mod aftermath;
 #[allow(dead_code)] // asked as soon as incremental backups are taken
 mod choice;
+mod copying;
 mod error;
 mod held;
 mod manifest;
