@@ -149,7 +149,8 @@ impl Run<'_> {
         }
     }
 
-    /// The newest complete backup whose files can be taken over, held against deletion.
+    /// The newest complete full backup, held against deletion: its files can be taken over. What incremental ones have
+    /// beyond it are blocks, which no other backup can share.
     fn reference(&self) -> Result<Option<(BackupInfo, LockFile)>, BackupError> {
         if matches!(self.config.reuse_backup, None | Some(ReuseBackup::Off)) {
             return Ok(None);
@@ -157,7 +158,9 @@ impl Run<'_> {
         let backups = self.catalog.backups()?;
         let complete = |info: &BackupInfo| {
             // A backup in tar format has no files to take over.
-            info.status.copy_done() && self.catalog.data_dir(&info.id).join("PG_VERSION").is_file()
+            info.status.copy_done()
+                && !info.is_incremental()
+                && self.catalog.data_dir(&info.id).join("PG_VERSION").is_file()
         };
         for (id, info) in backups.range(..self.info.id.clone()).rev() {
             if !complete(info) {

@@ -38,6 +38,13 @@ fn full_backup_interval(tool: &Tool) {
     // The interval is over for nobody who says what he wants.
     let full = lab.backup(tool, &["--full"]);
     assert_eq!(kind(&lab, tool, &full), 'R');
+    // It shares files with the full backup before it, although there is an incremental one in between.
+    let unchanged = lab.cluster.sql("SELECT pg_relation_filepath('pg_proc')");
+    let inode = |id: &str| {
+        let file = lab.base(id).join("data").join(&unchanged);
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(file).unwrap())
+    };
+    assert_eq!(inode(&days[3]), inode(&full));
     let on_root = lab.backup(tool, &["--incremental", "latest-full"]);
     assert_eq!(parent(&lab, &on_root), full);
 
