@@ -1,7 +1,8 @@
 //! Limits of the bandwidth: bytes over a long enough time.
 
 use super::pages::damage;
-use super::{Bench, Outcome, remove, text};
+use super::{Bench, Outcome, PAGE, remove, text};
+use crate::field::TRANSACTIONS;
 use crate::meter::{Cost, stored};
 use crate::support::process::Account;
 
@@ -20,8 +21,9 @@ impl Bench<'_> {
         self.rate("limited full backup", limit, full, |cost| cost.wire);
         field.workload()?;
         self.next_second();
-        // About a twentieth of the cluster has changed.
-        let slow = (limit / 15).max(1);
+        // About a page for each transaction has changed.
+        let changed = (u64::from(TRANSACTIONS) * PAGE as u64).min(size);
+        let slow = changed / LONG / 1024;
         let linked = self.limited_backup(&[], slow);
         self.rate("limited linked backup", slow, linked, |cost| cost.wire);
 
@@ -37,7 +39,7 @@ impl Bench<'_> {
         let restored = self.limited_restore(&words, limit);
         self.rate("limited restore remote", limit, restored, |cost| cost.wire);
         damage(&there);
-        let slow = (limit / 30).max(1);
+        let slow = (limit / 80).max(1);
         let words = [&["--delta-restore"][..], &words].concat();
         let restored = self.limited_restore(&words, slow);
         self.rate("limited delta restore remote", slow, restored, |cost| cost.wire);
