@@ -336,11 +336,11 @@ fn local(stop: &Stop) -> Result<Connection, ConnectError> {
 
 fn over_ssh(remote: &Remote, stop: &Stop, line: Line) -> Result<Connection, ConnectError> {
     let executable = executable::path()?;
-    let build_id = executable::build_id(&executable)?;
+    let build_id = executable::known_build_id(&executable)?;
     let size = std::fs::metadata(&executable).at("look at", &executable)?.len();
     let command = bootstrap(&build_id, size);
     let channel = if line == Line::Own {
-        remote.open_own(&command)?
+        remote.open_own(&command, stop)?
     } else {
         remote.open(&command)?
     };

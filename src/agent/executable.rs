@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -31,6 +31,21 @@ pub fn path() -> Result<PathBuf, PathError> {
     let own = std::env::current_exe().at("find", "/proc/self/exe")?;
     let small = own.with_file_name(SMALL_AGENT);
     Ok(if small.is_file() { small } else { own })
+}
+
+/// [`build_id`] of what [`path`] gives: computed once in this process, which has many connections.
+///
+/// # Errors
+/// As [`build_id`].
+pub fn known_build_id(path: &Path) -> Result<String, PathError> {
+    static KNOWN: Mutex<Option<(PathBuf, String)>> = Mutex::new(None);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, id)) = known.as_ref().filter(|(known, _)| known == path) {
+        return Ok(id.clone());
+    }
+    let id = build_id(path)?;
+    *known = Some((path.to_path_buf(), id.clone()));
+    Ok(id)
 }
 
 /// The identity of an executable: the first half of the SHA-256 of its content, in hexadecimal.

@@ -3,6 +3,7 @@
 //! `barkeep agent` runs on the host whose files are copied, speaks framed messages on its standard streams, keeps no state,
 //! and ends when its standard input closes. [`host::Host`] offers its simple verbs (look, read, write, remove) for any host.
 
+pub mod ahead;
 mod blocks;
 mod bootstrap;
 mod commands;

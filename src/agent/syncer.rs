@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::error::{PathContext, PathError};
+use crate::base::sys;
 
 /// Complete files that may wait for their fsync: bounds the open descriptors.
 const WAITING: usize = 128;
@@ -25,10 +26,16 @@ const SYNCFS_REPORTS: (u32, u32) = (5, 8);
 
 /// Threads that fsync files, and file systems that are synced as a whole.
 pub struct Syncer {
-    sender: Option<Sender<(File, PathBuf)>>,
+    sender: Option<Sender<Work>>,
     threads: Vec<JoinHandle<()>>,
     failure: Arc<Mutex<Option<PathError>>>,
     file_systems: Mutex<Vec<FileSystem>>,
+}
+
+/// What the threads do.
+enum Work {
+    Sync(File, PathBuf),
+    WriteBack(File, u64, u64),
 }
 
 /// A file system with something to sync.
@@ -44,7 +51,7 @@ impl Syncer {
     /// Starts `threads` threads.
     #[must_use]
     pub fn new(threads: usize) -> Syncer {
-        let (sender, receiver) = bounded::<(File, PathBuf)>(WAITING);
+        let (sender, receiver) = bounded::<Work>(WAITING);
         let failure = Arc::new(Mutex::new(None));
         let threads = (0..threads.max(1))
             .map(|_| {
@@ -97,14 +104,25 @@ impl Syncer {
         }
         match &self.sender {
             // The receivers live until the sender is dropped.
-            Some(sender) => sender.send((file, path)).map_err(|refused| {
-                PathError::new(
-                    "sync",
-                    refused.into_inner().1,
-                    std::io::Error::other("the syncing threads are gone"),
-                )
-            }),
+            Some(sender) => {
+                let work = Work::Sync(file, path.clone());
+                sender.send(work).map_err(|_| {
+                    PathError::new(
+                        "sync",
+                        path,
+                        std::io::Error::other("the syncing threads are gone"),
+                    )
+                })
+            }
             None => file.sync_all().at("sync", path),
+        }
+    }
+
+    /// Has a part of a file, in bytes, written back in the background, so that its fsync has less to do: a file system may
+    /// take long to find room for scattered pages. When the threads are busy, it is left to the fsync.
+    pub fn write_back(&self, file: &File, offset: u64, length: u64) {
+        if let (Some(sender), Ok(file)) = (&self.sender, file.try_clone()) {
+            let _ = sender.try_send(Work::WriteBack(file, offset, length));
         }
     }
 
@@ -170,8 +188,15 @@ impl Drop for Syncer {
     }
 }
 
-fn sync_all(receiver: &Receiver<(File, PathBuf)>, failure: &Mutex<Option<PathError>>) {
-    for (file, path) in receiver {
+fn sync_all(receiver: &Receiver<Work>, failure: &Mutex<Option<PathError>>) {
+    for work in receiver {
+        let (file, path) = match work {
+            Work::Sync(file, path) => (file, path),
+            Work::WriteBack(file, offset, length) => {
+                sys::start_writeback(&file, offset, length);
+                continue;
+            }
+        };
         if let Err(error) = file.sync_all() {
             let error = PathError::new("sync", path, error);
             failure

@@ -9,7 +9,6 @@ use crate::catalog::BackupInfo;
 use crate::config::{BackupMethod, ReuseBackup};
 use crate::copy::{self, CopyError, CopyReport};
 use crate::postgres::lsn::Lsn;
-use crate::transport::{Remote, SshOptions};
 
 use super::error::BackupError;
 use super::parent::{self, Parent};
@@ -18,6 +17,7 @@ use super::run::Run;
 
 /// What Barman calls its own incremental backups, which are stored alike: by this it knows them.
 const INCREMENTAL_MODE: &str = "postgres";
+
 impl Run<'_> {
     /// Copies everything, in the way that the configuration and the catalog allow for.
     pub(super) fn copy(&mut self, pgdata: &Path, begin: Lsn) -> Result<CopyReport, BackupError> {
@@ -38,16 +38,15 @@ impl Run<'_> {
         self.warn_of_external_files(pgdata);
         self.attempts = self.attempts()?;
         self.note_boot()?;
-        let remote = self.remote()?;
-        self.enter_parent(&remote, pgdata, begin)?;
+        self.enter_parent(pgdata, begin)?;
         durable::create_dir_all(&self.catalog.layout().base_dir(&self.info.id))?;
         let since = Instant::now();
-        let mut copied = self.pull(&remote, pgdata, begin);
+        let mut copied = self.pull(pgdata, begin);
         if let Err(BackupError::Copy(CopyError::SourceNeedsAgent { .. })) = &copied
             && self.parent.as_ref().is_some_and(|parent| parent.optional)
         {
             self.leave_parent()?;
-            copied = self.pull(&remote, pgdata, begin);
+            copied = self.pull(pgdata, begin);
         }
         let report = copied?;
         self.keep_attempts_of(&report);
@@ -59,7 +58,7 @@ impl Run<'_> {
         Ok(report)
     }
 
-    fn pull(&self, remote: &Remote, pgdata: &Path, begin: Lsn) -> Result<CopyReport, BackupError> {
+    fn pull(&self, pgdata: &Path, begin: Lsn) -> Result<CopyReport, BackupError> {
         // The lock keeps deletion, ours and Barman's, away from the files that are taken over (B5).
         let reference = match &self.parent {
             Some(_) => None,
@@ -78,19 +77,22 @@ impl Run<'_> {
                 .or(reference.as_ref().map(|(info, _lock)| info)),
             incremental,
         );
+        if let (Ok(()), None) = (self.lsns_tell, &plan.incremental) {
+            plan.since = reference.as_ref().and_then(|(info, _lock)| info.begin_xlog);
+        }
         plan.resume = self.resume_plan(&self.attempts);
-        Ok(copy::pull(&plan, remote, self.reporter)?)
+        Ok(copy::pull(&plan, &self.source, self.reporter)?)
     }
 
     /// Makes the backup an incremental one, now that it is known where it begins. The catalog has the child before the
     /// parent names it: whenever the process ends, no parent names what does not exist.
-    fn enter_parent(&mut self, remote: &Remote, pgdata: &Path, begin: Lsn) -> Result<(), BackupError> {
+    fn enter_parent(&mut self, pgdata: &Path, begin: Lsn) -> Result<(), BackupError> {
         let Some(parent) = &self.parent else { return Ok(()) };
         let Some(id) = parent.info().map(|info| info.id.clone()) else {
             return Ok(());
         };
         let timeline = self.info.timeline.unwrap_or_default();
-        let history = || parent::history(remote, &self.catalog, pgdata, timeline);
+        let history = || parent::history(self.source.remote(), &self.catalog, pgdata, timeline);
         if let Err(reason) = parent.leads_to(begin, timeline, history) {
             if !parent.optional {
                 return Err(BackupError::Parent { id, reason });
@@ -140,13 +142,6 @@ impl Run<'_> {
         self.reporter
             .warning("Incremental backups need the agent: taking a full backup");
         Ok(())
-    }
-
-    fn remote(&self) -> Result<Remote, BackupError> {
-        match (self.config.backup_method, &self.config.ssh_command) {
-            (BackupMethod::Rsync, Some(command)) => Ok(Remote::ssh(command, SshOptions::SERVER)?),
-            _ => Ok(Remote::local()),
-        }
     }
 
     /// The newest complete full backup, held against deletion: its files can be taken over. What incremental ones have

@@ -33,6 +33,7 @@ mod switch;
 mod wait;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::base::calendar;
 use crate::base::error::strerror;
@@ -40,9 +41,11 @@ use crate::base::lock::{LockError, LockFile};
 use crate::base::report::Reporter;
 use crate::catalog::{BackupInfo, Catalog, CatalogError, Identity};
 use crate::config::{BackupMethod, ServerConfig};
+use crate::copy::Ahead;
 use crate::hooks::HookRunner;
 use crate::postgres::client::{PgError, Session};
 use crate::postgres::facts::Facts;
+use crate::transport::{Remote, SshOptions, TransportError};
 
 use choice::Wish;
 use parent::Parent;
@@ -83,6 +86,11 @@ pub fn backup(
         reporter.error(&reason);
         return REFUSED;
     }
+    // A handshake takes as long as all the checks.
+    let source = source(&config);
+    if let Ok(source) = &source {
+        source.begin(1);
+    }
     if !check(&config) {
         reporter.error(&format!(
             "Impossible to start the backup. Check the log for more details, or run 'barman check {}'",
@@ -90,7 +98,13 @@ pub fn backup(
         ));
         return REFUSED;
     }
-    match possible(&config).and_then(|()| prepare(&config, options, reporter)) {
+    let prepared = possible(&config).and_then(|()| {
+        let source = source.map_err(|error| format!("failed to start backup: {error}"))?;
+        let others = plan::pace(&config).at_once(plan::jobs(&config)) - 1;
+        source.begin(others);
+        prepare(&config, options, source, reporter)
+    });
+    match prepared {
         Ok((prepared, session)) => {
             let hooks = HookRunner::of_server(&config, configuration);
             run::Run::new(&config, options, hooks, prepared, reporter).perform(session)
@@ -111,6 +125,7 @@ struct Prepared {
     info: BackupInfo,
     /// For an incremental backup.
     parent: Option<Parent>,
+    source: Ahead,
 }
 
 /// What the command line asks for and the configuration has no room for, said before the checks as in Barman.
@@ -124,6 +139,15 @@ fn incremental(config: &ServerConfig, options: &BackupOptions) -> Result<(), Str
         );
     }
     Ok(())
+}
+
+/// The host whose files are copied.
+fn source(config: &ServerConfig) -> Result<Ahead, TransportError> {
+    let remote = match (config.backup_method, &config.ssh_command) {
+        (BackupMethod::Rsync, Some(command)) => Remote::ssh(command, SshOptions::SERVER)?,
+        _ => Remote::local(),
+    };
+    Ok(Ahead::new(Arc::new(remote), config.network_compression))
 }
 
 /// What this version does not do.
@@ -156,6 +180,7 @@ fn not_exclusive(config: &ServerConfig, reporter: &dyn Reporter) {
 fn prepare(
     config: &ServerConfig,
     options: &BackupOptions,
+    source: Ahead,
     reporter: &dyn Reporter,
 ) -> Result<(Prepared, Session), String> {
     let failed = |reason: &dyn std::fmt::Display| format!("failed to start backup: {reason}");
@@ -188,6 +213,7 @@ fn prepare(
         facts,
         info,
         parent,
+        source,
     };
     Ok((prepared, session))
 }

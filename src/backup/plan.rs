@@ -64,15 +64,13 @@ pub(super) fn copy_plan(
             directory: catalog.layout().base_dir(&info.id),
             previous: reference.map(|reference| catalog.layout().records_path(&reference.id)),
         }),
+        since: None,
         reuse: reuse(config, reference, incremental.is_some()),
         incremental,
         items,
         safe_horizon: reference.and_then(begin_time),
-        jobs: usize::try_from(config.parallel_jobs).unwrap_or(1).max(1),
-        pace: Pace::of(
-            config.parallel_jobs_start_batch_size,
-            config.parallel_jobs_start_batch_period,
-        ),
+        jobs: jobs(config),
+        pace: pace(config),
         bandwidth_kib: config.bandwidth_limit.filter(|limit| *limit > 0),
         compress: config.network_compression,
         page_checks: (info.data_checksums.as_deref() == Some("on")).then_some(PageChecks { start: begin }),
@@ -87,6 +85,19 @@ pub(super) fn copy_plan(
             sleep: Duration::from_secs(config.basebackup_retry_sleep.into()),
         },
     }
+}
+
+/// How many workers copy.
+pub(super) fn jobs(config: &ServerConfig) -> usize {
+    usize::try_from(config.parallel_jobs).unwrap_or(1).max(1)
+}
+
+/// How fast they start.
+pub(super) fn pace(config: &ServerConfig) -> Pace {
+    Pace::of(
+        config.parallel_jobs_start_batch_size,
+        config.parallel_jobs_start_batch_period,
+    )
 }
 
 /// The files outside the data directory that a configuration includes, which nobody copies.

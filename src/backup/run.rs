@@ -9,6 +9,7 @@ use crate::base::report::Reporter;
 use crate::base::{durable, interrupt};
 use crate::catalog::{self, BackupInfo, BackupStatus, Catalog, Tablespace};
 use crate::config::ServerConfig;
+use crate::copy::Ahead;
 use crate::hooks::{BackupVariables, HookEvent, HookRunner, HookSubject};
 use crate::postgres::client::{Patience, PgError, Session};
 use crate::postgres::facts::{self, Facts};
@@ -49,6 +50,8 @@ pub(super) struct Run<'a> {
     pub(super) copying_since: (Timestamp, Instant),
     /// Failed backups that this one goes on from.
     pub(super) attempts: Attempts,
+    /// The host of the cluster, this one for `local-rsync`.
+    pub(super) source: Ahead,
 }
 
 impl<'a> Run<'a> {
@@ -74,6 +77,7 @@ impl<'a> Run<'a> {
             action: "starting backup",
             copying_since: (calendar::now(), Instant::now()),
             attempts: Attempts::default(),
+            source: prepared.source,
         }
     }
 
@@ -163,10 +167,8 @@ impl<'a> Run<'a> {
         let included = &facts.files.included_files;
         info.included_files = (!included.is_empty()).then(|| included.clone());
         info.data_checksums = facts.setting("data_checksums").map(str::to_owned);
-        if self.parent.is_some() {
-            let hints = session.setting("wal_log_hints")?;
-            self.lsns_tell = parent::lsns_tell(facts, hints.as_deref());
-        }
+        let hints = session.setting("wal_log_hints")?;
+        self.lsns_tell = parent::lsns_tell(facts, hints.as_deref());
         if facts.version.at_least(17) {
             info.summarize_wal = session.setting("summarize_wal")?;
         }

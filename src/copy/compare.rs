@@ -23,6 +23,8 @@ pub(super) enum Action {
     Compare,
     /// The previous backup's file and the pages that differ.
     Pages,
+    /// The previous backup's file and the pages with a later LSN.
+    PagesByLsn,
     /// The previous backup's file and rolling deltas.
     Rolling,
     /// The whole of it.

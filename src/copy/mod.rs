@@ -22,6 +22,7 @@ mod report;
 mod rsync;
 pub mod verify;
 
+pub use crate::agent::ahead::Ahead;
 pub use crate::agent::filter::{Filter, Rule};
 pub use plan::{
     Attempt, Checksum, CopyItem, CopyPlan, Incremental, ItemContent, Pace, PageChecks, PushItem, PushPlan,
@@ -103,8 +104,35 @@ pub enum CopyError {
 ///
 /// # Errors
 /// What could not be read, written, verified or reached; files already complete stay in place.
-pub fn pull(plan: &CopyPlan, source: &Remote, reporter: &dyn Reporter) -> Result<CopyReport, CopyError> {
-    pull::pull(plan, source, reporter)
+pub fn pull<'a>(
+    plan: &CopyPlan,
+    source: impl Into<Source<'a>>,
+    reporter: &dyn Reporter,
+) -> Result<CopyReport, CopyError> {
+    pull::pull(plan, source.into(), reporter)
+}
+
+/// The host that files are taken from.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    remote: &'a Remote,
+    /// Conversations with its agent that were begun already.
+    ahead: Option<&'a Ahead>,
+}
+
+impl<'a> From<&'a Remote> for Source<'a> {
+    fn from(remote: &'a Remote) -> Source<'a> {
+        Source { remote, ahead: None }
+    }
+}
+
+impl<'a> From<&'a Ahead> for Source<'a> {
+    fn from(ahead: &'a Ahead) -> Source<'a> {
+        Source {
+            remote: ahead.remote(),
+            ahead: Some(ahead),
+        }
+    }
 }
 
 /// What a restore would do, computed and not yet done.

@@ -39,6 +39,9 @@ pub struct CopyPlan {
     pub resume: Option<Resume>,
     /// Where to record what is known of every file; `None` records nothing.
     pub records: Option<Records>,
+    /// Where the reference began, when every change of a page leaves a later LSN there: else the pages of files that differ
+    /// are compared by hash. For backups that are not incremental.
+    pub since: Option<Lsn>,
     /// Store only the changed blocks of relation files.
     pub incremental: Option<Incremental>,
     /// How often to reconnect after a lost connection.
@@ -176,6 +179,12 @@ impl Pace {
             batch: usize::try_from(batch_size).unwrap_or(usize::MAX),
             period: Duration::from_secs(batch_period.into()),
         }
+    }
+
+    /// How many of `workers` start with the first one, which counts.
+    #[must_use]
+    pub fn at_once(self, workers: usize) -> usize {
+        workers.min(self.batch).max(1)
     }
 
     /// How long after the first one a worker starts; workers count from 0.

@@ -5,20 +5,22 @@
 //! current-thread runtime that only starts sessions and collects their exit codes. Bulk data goes through pipes of our
 //! own, which the master reads and writes itself.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use openssh::{OwningCommand, Session};
 use tokio::runtime::Runtime;
 
 use super::direct::pipe;
+use super::patience::Stop;
 use super::remote::{Ending, RunningCommand, SshOptions, talk, with_batch_options};
 use super::{Channel, RunOutput, TransportError};
 use crate::base::error::PathContext;
@@ -55,11 +57,16 @@ pub(super) struct RemoteProcess {
 
 impl Master {
     /// Connects. `None` when the program is not OpenSSH and so has no masters.
-    pub(super) fn start(words: &[String], options: SshOptions) -> Result<Option<Master>, TransportError> {
+    pub(super) fn start(
+        words: &[String],
+        options: SshOptions,
+        stop: &Stop,
+    ) -> Result<Option<Master>, TransportError> {
         let Some(program) = words.first() else {
             return Ok(None);
         };
-        if !is_openssh(program)? {
+        let name = std::slice::from_ref(program);
+        if !remembered("-V", name, || is_openssh(program))? {
             log::debug!("\"{program}\" is not OpenSSH: every command is a connection of its own");
             return Ok(None);
         }
@@ -76,18 +83,18 @@ impl Master {
             runtime,
             session: None,
         };
-        master.connect(words, options)?;
+        master.connect(words, options, stop)?;
         Ok(Some(master))
     }
 
-    fn connect(&mut self, words: &[String], options: SshOptions) -> Result<(), TransportError> {
+    fn connect(&mut self, words: &[String], options: SshOptions, stop: &Stop) -> Result<(), TransportError> {
         let socket = self.socket();
         let log_path = self.directory.join("log");
         let log_file = File::create(&log_path).at("create", &log_path)?;
         let mut command = process::command(&self.program);
         command.args(["-M", "-S"]).arg(&socket).args(["-f", "-N"]);
         command.args(["-o", &format!("ControlPersist={PERSIST_SECONDS}")]);
-        if options.prefer_aes_gcm && host::has_aes() && !chooses_cipher(words)? {
+        if options.prefer_aes_gcm && host::has_aes() && !remembered("-G", words, || chooses_cipher(words))? {
             command.args(["-o", AES_GCM_FIRST]);
         }
         command.args(with_batch_options(words, options).iter().skip(1));
@@ -96,7 +103,7 @@ impl Master {
             .stdout(Stdio::null())
             .stderr(log_file)
             .process_group(0);
-        let status = wait_interruptibly(&mut command, &self.program)?;
+        let status = wait_interruptibly(&mut command, &self.program, stop)?;
         if !status.success() {
             return Err(TransportError::Connect {
                 command: self.command.clone(),
@@ -257,7 +264,11 @@ fn exit_code(result: Result<ExitStatus, openssh::Error>, peer: &str) -> Result<i
     }
 }
 
-fn wait_interruptibly(command: &mut Command, program: &str) -> Result<ExitStatus, TransportError> {
+fn wait_interruptibly(
+    command: &mut Command,
+    program: &str,
+    stop: &Stop,
+) -> Result<ExitStatus, TransportError> {
     let spawn_error = |source| SpawnError {
         program: program.to_owned(),
         source,
@@ -268,14 +279,36 @@ fn wait_interruptibly(command: &mut Command, program: &str) -> Result<ExitStatus
         if let Some(status) = child.try_wait().map_err(spawn_error)? {
             return Ok(status);
         }
-        if let Err(interrupted) = interrupt::check() {
+        if stop.check().is_err() {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(interrupted.into());
+            interrupt::check()?;
+            return Err(TransportError::Lost {
+                peer: program.to_owned(),
+                reason: "nobody waits for it any more".to_owned(),
+            });
         }
         std::thread::sleep(step);
         step = (step * 2).min(Duration::from_millis(20));
     }
+}
+
+/// What a program answered to a question once, for the other connections of this process. The question is asked under
+/// the lock: connections that are made side by side ask once.
+fn remembered(
+    question: &str,
+    words: &[String],
+    ask: impl FnOnce() -> Result<bool, TransportError>,
+) -> Result<bool, TransportError> {
+    static ANSWERS: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
+    let key = [&[question.to_owned()], words].concat().join("\0");
+    let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(answer) = answers.get(&key) {
+        return Ok(*answer);
+    }
+    let answer = ask()?;
+    answers.insert(key, answer);
+    Ok(answer)
 }
 
 fn is_openssh(program: &str) -> Result<bool, TransportError> {

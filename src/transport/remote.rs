@@ -254,9 +254,9 @@ impl Remote {
     /// [`Remote::open`] with a connection, and so a cipher thread, of its own: for parallel bulk data.
     ///
     /// # Errors
-    /// As [`Remote::open`].
-    pub fn open_own(&self, command: &str) -> Result<Channel, TransportError> {
-        match self.start_master()? {
+    /// As [`Remote::open`]; or `stop` was raised before the connection was there.
+    pub fn open_own(&self, command: &str, stop: &Stop) -> Result<Channel, TransportError> {
+        match self.start_master(stop)? {
             Some(master) => master.open(command),
             None => direct::open(&self.child_words(), command),
         }
@@ -285,11 +285,11 @@ impl Remote {
         }
         match master.as_ref() {
             Some(started) => Ok(started.clone()),
-            None => Ok(master.insert(self.start_master()?).clone()),
+            None => Ok(master.insert(self.start_master(&Stop::default())?).clone()),
         }
     }
 
-    fn start_master(&self) -> Result<Option<Arc<Master>>, TransportError> {
+    fn start_master(&self, stop: &Stop) -> Result<Option<Arc<Master>>, TransportError> {
         let Kind::Ssh {
             words,
             options,
@@ -306,6 +306,7 @@ impl Remote {
                 prefer_aes_gcm,
                 ..*options
             },
+            stop,
         )?
         .map(Arc::new))
     }

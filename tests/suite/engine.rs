@@ -99,6 +99,7 @@ fn plan(
             directory: destination.parent().unwrap().to_path_buf(),
             previous: reference.map(records),
         }),
+        since: None,
         incremental: None,
         retries: Retries::default(),
     }

@@ -55,6 +55,7 @@ pub(super) fn receive(
         Expect::Onto(basis) => receiving.content(answers, Some(basis)),
         Expect::Content => receiving.content(answers, None),
         Expect::Blocks(old) => receiving.changes(answers, old),
+        Expect::Patches(basis, pages) => receiving.patches(answers, basis, pages),
     }
 }
 
@@ -116,14 +117,14 @@ impl Receiving<'_> {
             match self.next(answers)? {
                 Answer::Data(data) => {
                     assembly.data(data)?;
-                    self.arrived(assembly.offset);
+                    self.arrived(&mut assembly);
                 }
                 Answer::Message(Response::Zeros { bytes }) => {
                     assembly.zeros(bytes, &|| self.pull.queue.stop.check())?
                 }
                 Answer::Message(Response::Same { bytes }) => {
                     assembly.same(bytes)?;
-                    self.arrived(assembly.offset);
+                    self.arrived(&mut assembly);
                 }
                 Answer::Message(Response::Delta { bytes }) => {
                     let Answer::Data(delta) = self.next(answers)? else {
@@ -148,12 +149,16 @@ impl Receiving<'_> {
         }
     }
 
-    fn finish(&mut self, assembly: Assembly, fetched: &Fetched) -> Result<Received, End> {
+    pub(super) fn finish(&mut self, assembly: Assembly, fetched: &Fetched) -> Result<Received, End> {
         self.corrupt(fetched)?;
         if assembly.offset != fetched.size || assembly.sum.clone().finish() != fetched.sum {
             let error = CopyError::Mismatch { path: assembly.path };
             if self.task.action == Action::Whole {
                 return Err(error.into());
+            }
+            if self.task.action == Action::PagesByLsn {
+                log::info!("{error} by the LSN of its pages: comparing them");
+                return Ok(Received::Differently(Action::Pages));
             }
             log::warn!("{error}: fetching the whole file");
             return Ok(Received::Differently(Action::Whole));
@@ -173,8 +178,11 @@ impl Receiving<'_> {
     }
 
     /// So much of the file is here: the sending half may ask for more.
-    fn arrived(&mut self, offset: u64) {
-        self.remain(self.task.entry.size.saturating_sub(offset));
+    pub(super) fn arrived(&mut self, assembly: &mut Assembly) {
+        self.remain(self.task.entry.size.saturating_sub(assembly.offset));
+        if let Some((offset, length)) = assembly.due() {
+            self.pull.syncer.write_back(&assembly.file, offset, length);
+        }
     }
 
     /// So much of the answer is still to come.
@@ -246,12 +254,12 @@ impl Receiving<'_> {
 }
 
 /// A file being put together from its start to its end.
-struct Assembly {
+pub(super) struct Assembly {
     file: File,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Where old content is read, when there is some in the file.
     based: Option<File>,
-    offset: u64,
+    pub(super) offset: u64,
     written_back: u64,
     sum: PageSummer,
     checksum: Computation,
@@ -259,7 +267,12 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn new(file: File, path: PathBuf, based: Option<File>, checksum: Option<Checksum>) -> Assembly {
+    pub(super) fn new(
+        file: File,
+        path: PathBuf,
+        based: Option<File>,
+        checksum: Option<Checksum>,
+    ) -> Assembly {
         Assembly {
             file,
             path,
@@ -272,7 +285,7 @@ impl Assembly {
         }
     }
 
-    fn data(&mut self, data: &[u8]) -> Result<(), PathError> {
+    pub(super) fn data(&mut self, data: &[u8]) -> Result<(), PathError> {
         self.file
             .write_all_at(data, self.offset)
             .at("write", &self.path)?;
@@ -281,7 +294,11 @@ impl Assembly {
     }
 
     /// Zeros become a hole, or blank the old content.
-    fn zeros(&mut self, bytes: u64, going_on: &dyn Fn() -> io::Result<()>) -> Result<(), PathError> {
+    pub(super) fn zeros(
+        &mut self,
+        bytes: u64,
+        going_on: &dyn Fn() -> io::Result<()>,
+    ) -> Result<(), PathError> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         let mut left = bytes;
         while left > 0 {
@@ -300,7 +317,7 @@ impl Assembly {
     }
 
     /// Old content that stays: read back, so that the hash covers what is really in the file.
-    fn same(&mut self, bytes: u64) -> Result<(), PathError> {
+    pub(super) fn same(&mut self, bytes: u64) -> Result<(), PathError> {
         let mut left = bytes;
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(256 << 10, 0);
@@ -347,10 +364,12 @@ impl Assembly {
         self.sum.update(content);
         self.checksum.update(content);
         self.offset += content.len() as u64;
-        if self.offset - self.written_back >= WRITE_BACK_AFTER {
-            sys::start_writeback(&self.file, self.written_back, self.offset - self.written_back);
-            self.written_back = self.offset;
-        }
+    }
+
+    /// What is to be written back by now, in bytes: offset and length.
+    fn due(&mut self) -> Option<(u64, u64)> {
+        let length = self.offset - self.written_back;
+        (length >= WRITE_BACK_AFTER).then(|| (std::mem::replace(&mut self.written_back, self.offset), length))
     }
 
     fn finish(self, fetched: &Fetched) -> Result<(File, PathBuf, Vec<u8>), PathError> {

@@ -63,7 +63,7 @@ impl Receiving<'_> {
     }
 
     /// The numbers of the blocks that changed.
-    fn numbers(&mut self, answers: &mut Answers, count: u32) -> Result<Vec<u32>, End> {
+    pub(super) fn numbers(&mut self, answers: &mut Answers, count: u32) -> Result<Vec<u32>, End> {
         if count > SEGMENT_PAGES {
             return Err(self.nonsense());
         }

@@ -114,7 +114,7 @@ impl Sending<'_> {
             }
             hashes.clear();
             delta::page_sums(offset / PAGE_SIZE as u64, content, &mut hashes);
-            self.requests.data(&hashes).map_err(|error| self.broken(error))?;
+            self.tell(task, &hashes)?;
             if count == source::WINDOW {
                 self.requests.flush().map_err(|error| self.broken(error))?;
             }

@@ -22,6 +22,17 @@ use crate::postgres::page_sum::PageSummer;
 use crate::transport::Remote;
 
 /// A source tree and the chain of its backups.
+/// What sort of backup is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Full,
+    /// A full one that shares with the newest what did not change.
+    Linked,
+    Incremental {
+        by_lsn: bool,
+    },
+}
+
 struct Lab {
     root: PathBuf,
     /// Directories of the backups, the newest first.
@@ -69,13 +80,14 @@ impl Lab {
         page(self.clock * 1000 + 1, fill)
     }
 
-    /// A backup; `Err` for a full one, `Ok(by_lsn)` for an incremental one on the newest.
-    fn backup(&mut self, kind: Result<bool, ()>) -> CopyReport {
+    /// A backup, on the newest where it needs one.
+    fn backup(&mut self, kind: Kind) -> CopyReport {
         // What changes from now on changes after the backup began.
         self.clock += 1;
         let directory = self.root.join(format!("backup-{}", self.clock));
         let data = directory.join("data");
-        let parent = self.members.first().filter(|_| kind.is_ok());
+        let parent = self.members.first().filter(|_| kind != Kind::Full);
+        let since = Lsn((self.clock - 1) * 1000);
         let began = time(self.clock - 1) + Duration::from_secs(50);
         let item = |content, path: &str| CopyItem {
             label: "x".to_owned(),
@@ -91,7 +103,11 @@ impl Lab {
                 item(ItemContent::Pgdata, ""),
                 item(ItemContent::Control, "global/pg_control"),
             ],
-            reuse: if kind.is_ok() { Reuse::Link } else { Reuse::Off },
+            reuse: if kind == Kind::Full {
+                Reuse::Off
+            } else {
+                Reuse::Link
+            },
             safe_horizon: parent.map(|_| began - Duration::from_secs(100)),
             jobs: 2,
             pace: Default::default(),
@@ -106,14 +122,18 @@ impl Lab {
                 directory: directory.clone(),
                 previous: parent.map(|parent| parent.join("records")),
             }),
-            incremental: parent.map(|_| Incremental {
-                members: self.members.clone(),
-                since: (kind == Ok(true)).then_some(Lsn((self.clock - 1) * 1000)),
-            }),
+            since: (kind == Kind::Linked).then_some(since),
+            incremental: match kind {
+                Kind::Incremental { by_lsn } => Some(Incremental {
+                    members: self.members.clone(),
+                    since: by_lsn.then_some(since),
+                }),
+                Kind::Full | Kind::Linked => None,
+            },
             retries: Retries::default(),
         };
         let report = pull(&plan, &Remote::local(), &Quiet).unwrap();
-        if kind.is_err() {
+        if !matches!(kind, Kind::Incremental { .. }) {
             self.members.clear();
         }
         self.members.insert(0, directory);
@@ -216,7 +236,7 @@ fn what_is_stored_of_what() {
     ] {
         lab.write(path, &old);
     }
-    lab.backup(Err(()));
+    lab.backup(Kind::Full);
     lab.clock += 1;
     let mut new = old.clone();
     new[7] = lab.page(2);
@@ -228,7 +248,7 @@ fn what_is_stored_of_what() {
     lab.write("base/5/16384.1", &all_new);
     lab.write("base/5/2", &[]);
     fs::remove_file(lab.source("base/5/9")).unwrap();
-    let report = lab.backup(Ok(true));
+    let report = lab.backup(Kind::Incremental { by_lsn: true });
     lab.agree();
     let base = lab.newest().join("data/base/5");
     let mut names: Vec<String> = fs::read_dir(&base)
@@ -272,12 +292,12 @@ fn a_page_that_changed_without_a_new_lsn_is_noticed() {
     let mut lab = Lab::new("refuted");
     let mut pages: Vec<Vec<u8>> = (0..20).map(|_| lab.page(1)).collect();
     lab.write(TABLE, &pages);
-    lab.backup(Err(()));
+    lab.backup(Kind::Full);
     lab.clock += 1;
     pages[3] = page(1, 9);
     pages[5] = lab.page(7);
     lab.write(TABLE, &pages);
-    let report = lab.backup(Ok(true));
+    let report = lab.backup(Kind::Incremental { by_lsn: true });
     lab.agree();
     let blocks = report.blocks;
     assert_eq!((blocks.lsn_refuted, blocks.by_lsn), (1, 0));
@@ -285,6 +305,32 @@ fn a_page_that_changed_without_a_new_lsn_is_noticed() {
         (blocks.by_hash, blocks.blocks_by_hash, blocks.parent_damaged),
         (1, 2, 0)
     );
+}
+
+#[test]
+fn a_linked_backup_sends_what_changed_and_heals_the_rest() {
+    let mut lab = Lab::new("healing");
+    let mut pages: Vec<Vec<u8>> = (0..100).map(|n| lab.page(n)).collect();
+    lab.write(TABLE, &pages);
+    let whole = lab.backup(Kind::Full).wire_bytes;
+    lab.clock += 1;
+    pages[7] = lab.page(200);
+    lab.write(TABLE, &pages);
+    let changed = lab.backup(Kind::Linked).wire_bytes;
+    assert!(changed < whole / 20, "{changed} of {whole}");
+    lab.agree();
+    // The previous backup rots in a page that nobody changed: the next one has it right.
+    let rotten = lab.newest().join("data").join(TABLE);
+    fs::write(
+        &rotten,
+        [&pages[..50].concat(), &zero()[..], &pages[51..].concat()].concat(),
+    )
+    .unwrap();
+    lab.clock += 1;
+    pages[8] = lab.page(201);
+    lab.write(TABLE, &pages);
+    lab.backup(Kind::Linked);
+    lab.agree();
 }
 
 #[test]
@@ -299,7 +345,7 @@ fn a_damaged_parent_is_not_built_on() {
             let mut lab = Lab::new(&format!("damaged-{number}-{by_lsn}"));
             let mut pages: Vec<Vec<u8>> = (0..20).map(|_| lab.page(1)).collect();
             lab.write(TABLE, &pages);
-            lab.backup(Err(()));
+            lab.backup(Kind::Full);
             let stored = lab.newest().join("data").join(TABLE);
             let mut content = fs::read(&stored).unwrap();
             damage(&mut content);
@@ -307,7 +353,7 @@ fn a_damaged_parent_is_not_built_on() {
             lab.clock += 1;
             pages[3] = lab.page(2);
             lab.write(TABLE, &pages);
-            lab.backup(Ok(by_lsn));
+            lab.backup(Kind::Incremental { by_lsn });
             lab.agree();
             assert_eq!(lab.record(TABLE).form, Form::Whole, "damage {number}");
         }
@@ -320,19 +366,19 @@ fn truncated_and_extended_again() {
         let mut lab = Lab::new(&format!("truncated-{by_lsn}"));
         let mut pages: Vec<Vec<u8>> = (0..40).map(|_| lab.page(1)).collect();
         lab.write(TABLE, &pages);
-        lab.backup(Err(()));
+        lab.backup(Kind::Full);
         // Shorter, then longer with zeros that the WAL says nothing about: nothing of the old end may come back.
         lab.clock += 1;
         pages.truncate(20);
         lab.write(TABLE, &pages);
-        lab.backup(Ok(by_lsn));
+        lab.backup(Kind::Incremental { by_lsn });
         lab.agree();
         assert_eq!(lab.record(TABLE).form, Form::Blocks { longest: 40 });
         lab.clock += 1;
         pages.resize(50, zero());
         pages[45] = lab.page(5);
         lab.write(TABLE, &pages);
-        let report = lab.backup(Ok(by_lsn));
+        let report = lab.backup(Kind::Incremental { by_lsn });
         lab.agree();
         assert_eq!(lab.record(TABLE).form, Form::Blocks { longest: 50 });
         assert_eq!(report.blocks.lsn_refuted + report.blocks.parent_damaged, 0);
@@ -343,7 +389,7 @@ fn truncated_and_extended_again() {
         pages[2] = zero();
         pages.resize(52, zero());
         lab.write(TABLE, &pages);
-        lab.backup(Ok(by_lsn));
+        lab.backup(Kind::Incremental { by_lsn });
         lab.agree();
     }
 }
@@ -354,12 +400,12 @@ fn a_parent_without_records_is_compared_by_hash() {
     let mut pages: Vec<Vec<u8>> = (0..20).map(|_| lab.page(1)).collect();
     lab.write(TABLE, &pages);
     lab.write("base/5/1", &pages);
-    lab.backup(Err(()));
+    lab.backup(Kind::Full);
     fs::remove_file(lab.newest().join("records")).unwrap();
     lab.clock += 1;
     pages[3] = lab.page(2);
     lab.write(TABLE, &pages);
-    let report = lab.backup(Ok(true));
+    let report = lab.backup(Kind::Incremental { by_lsn: true });
     let rebuilt = lab.rebuilt(TABLE);
     assert!(rebuilt == pages.concat());
     assert_eq!((report.blocks.by_hash, report.blocks.blocks_by_hash), (1, 1));
@@ -371,7 +417,7 @@ fn a_parent_without_records_is_compared_by_hash() {
     pages[4] = lab.page(2);
     lab.write(TABLE, &pages);
     lab.write("base/5/1", &pages);
-    let report = lab.backup(Ok(true));
+    let report = lab.backup(Kind::Incremental { by_lsn: true });
     lab.agree();
     assert_eq!((report.blocks.by_hash, report.blocks.blocks_by_hash), (2, 3));
 }
@@ -443,7 +489,7 @@ proptest! {
         let mut lab = Lab::new("anything");
         let mut pages: Vec<Vec<u8>> = (0..length).map(|_| lab.page(1)).collect();
         lab.write(TABLE, &pages);
-        lab.backup(Err(()));
+        lab.backup(Kind::Full);
         for (by_lsn, changes) in generations {
             lab.clock += 1;
             for change in &changes {
@@ -452,8 +498,29 @@ proptest! {
             if !changes.is_empty() {
                 lab.write(TABLE, &pages);
             }
-            let report = lab.backup(Ok(by_lsn));
+            let report = lab.backup(Kind::Incremental { by_lsn });
             prop_assert_eq!(report.blocks.parent_damaged, 0);
+            lab.agree();
+        }
+    }
+
+    /// Full backups that take over pages of the one before by LSN are what the source is, too.
+    #[test]
+    fn linked_backups_of_anything(
+        generations in prop::collection::vec(prop::collection::vec(change(), 1..6), 1..6),
+        length in 0..60_usize,
+    ) {
+        let mut lab = Lab::new("linked");
+        let mut pages: Vec<Vec<u8>> = (0..length).map(|_| lab.page(1)).collect();
+        lab.write(TABLE, &pages);
+        lab.backup(Kind::Full);
+        for changes in generations {
+            lab.clock += 1;
+            for change in &changes {
+                apply(&lab, &mut pages, change);
+            }
+            lab.write(TABLE, &pages);
+            lab.backup(Kind::Linked);
             lab.agree();
         }
     }

@@ -73,12 +73,12 @@ pub(super) fn list(
 }
 
 /// What deciding about a file needs to know.
-struct Scope<'a> {
-    plan: &'a CopyPlan,
-    previous: &'a Previous,
+pub(super) struct Scope<'a> {
+    pub(super) plan: &'a CopyPlan,
+    pub(super) previous: &'a Previous,
     /// The item's index in the plan.
     index: usize,
-    item: &'a CopyItem,
+    pub(super) item: &'a CopyItem,
 }
 
 fn list_directory(scope: &Scope, control: &mut Connection, listed: &mut Listed) -> Result<(), CopyError> {
@@ -132,7 +132,8 @@ fn place(scope: &Scope, entry: Entry, listed: &mut Listed) -> Result<(), CopyErr
             };
             let (attempt, action) = found.unwrap_or_else(|| {
                 let action = decide(&entry, reference.as_ref(), plan.reuse, plan.safe_horizon);
-                (None, action)
+                let by_lsn = action == Action::Pages && scope.pages_by_lsn(&entry);
+                (None, if by_lsn { Action::PagesByLsn } else { action })
             });
             listed.tasks.push(Task {
                 item: scope.index,

@@ -6,6 +6,7 @@ mod changes;
 mod finish;
 mod incremental;
 mod listing;
+mod patched;
 mod pending;
 mod resume;
 mod sending;
@@ -25,7 +26,8 @@ use super::previous::Previous;
 use super::queue::Queue;
 use super::records::{FileChecksum, FileRecord, Form, RecordWriter};
 use super::report::{BlockReport, CopyReport, CorruptBlock, ItemReport, Method};
-use super::{CopyError, rsync};
+use super::{CopyError, Source, rsync};
+use crate::agent::ahead::Ahead;
 use crate::agent::connection::{ConnectError, Connection};
 use crate::agent::message::{Attributes, Entry};
 use crate::agent::syncer::Syncer;
@@ -91,12 +93,17 @@ struct ItemTally {
 /// See [`super::pull`].
 pub(super) fn pull(
     plan: &CopyPlan,
-    source: &Remote,
+    source: Source,
     reporter: &dyn Reporter,
 ) -> Result<CopyReport, CopyError> {
     let begin = Instant::now();
+    let Source {
+        remote: source,
+        ahead,
+    } = source;
     let stop = crate::transport::patience::Stop::default();
-    let mut control = match Connection::open(source, plan.compress, &stop) {
+    let opened = ahead.and_then(Ahead::take);
+    let mut control = match opened.map_or_else(|| Connection::open(source, plan.compress, &stop), Ok) {
         Ok(connection) => connection,
         Err(ConnectError::CannotRun { reason, .. }) if plan.incremental.is_some() => {
             return Err(CopyError::SourceNeedsAgent { reason });
@@ -170,11 +177,15 @@ pub(super) fn pull(
         let mut first = Some(control).filter(|control| control.has_aes() || source.is_local());
         if first.is_none() {
             source.expect_no_aes();
+            if let Some(ahead) = ahead {
+                ahead.end();
+            }
         }
         for worker in 0..plan.jobs.max(1) {
             let connection = first.take();
             scope.spawn(move || {
                 if pull.queue.hold_back(plan.pace.delay(worker)) {
+                    let connection = connection.or_else(|| ahead.and_then(Ahead::take));
                     worker::work(pull, connection);
                 }
             });

@@ -23,6 +23,8 @@ pub(super) enum Expect {
     Onto(Basis),
     /// The file.
     Content,
+    /// The pages that changed, to be written into this file, which has so many now.
+    Patches(Basis, u32),
     /// The blocks that changed since this form of it.
     Blocks(Old),
 }

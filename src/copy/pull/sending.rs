@@ -85,6 +85,7 @@ impl Sending<'_> {
             Action::Reuse => self.reuse(&task, started),
             Action::Compare => self.compare(&task, started),
             Action::Pages => self.pages(&task, started),
+            Action::PagesByLsn => self.pages_by_lsn(&task, started),
             Action::Rolling => self.rolling(&task, started),
             Action::Whole => self.whole(&task, started),
             Action::Stub => self.stub(&task, started),
@@ -213,7 +214,7 @@ impl Sending<'_> {
             }
             hashes.clear();
             delta::page_sums(offset / PAGE_SIZE as u64, content, &mut hashes);
-            self.requests.data(&hashes).map_err(|error| self.broken(error))?;
+            self.tell(task, &hashes)?;
             if count == source::WINDOW {
                 // Long files: the other side works on this window while we read the next.
                 self.requests.flush().map_err(|error| self.broken(error))?;
@@ -250,11 +251,16 @@ impl Sending<'_> {
             if window.is_empty() {
                 break;
             }
-            self.requests
-                .data(&delta::signature(&window))
-                .map_err(|error| self.broken(error))?;
+            self.tell(task, &delta::signature(&window))?;
         }
         self.send_message(&Request::BaseEnd)
+    }
+
+    /// Sends a part of the description of an old file. The limit of the bandwidth counts both directions.
+    pub(super) fn tell(&mut self, task: &Task, part: &[u8]) -> Result<(), Refused> {
+        self.requests.data(part).map_err(|error| self.broken(error))?;
+        self.pull.bandwidth.of(task.item).consume(part.len());
+        Ok(())
     }
 
     fn whole(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {

@@ -189,7 +189,7 @@ fn receive_all(
         started,
     } in pending
     {
-        match receive(answers, &task, expect, lost) {
+        match receive(push, answers, &task, expect, lost) {
             Ok(Received::Complete { written }) => {
                 if written {
                     unsynced.push(bytes_of(&task.target));
@@ -212,6 +212,7 @@ enum Received {
 }
 
 fn receive(
+    push: &Push,
     answers: &mut Answers,
     task: &Task,
     expect: Expect,
@@ -226,6 +227,8 @@ fn receive(
                 if hashes.len() + data.len() <= longest.saturating_mul(HASH_SIZE) =>
             {
                 hashes.extend_from_slice(data);
+                // The limit counts both directions.
+                push.bandwidth.of(task.item).consume(data.len());
             }
             (Answer::Message(Response::Fetched(fetched)), Expect::Hashes) => {
                 let attributes = fetched.attributes;

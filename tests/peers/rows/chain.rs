@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::pages::warm;
 use super::{Bench, Outcome, remove, shell, text};
 use crate::meter::Cost;
 use crate::support::process::Account;
@@ -44,6 +45,7 @@ impl Bench<'_> {
     pub(super) fn restore_chain(&mut self) {
         let field = self.field;
         for (server, who) in [("chain", "barkeep chain"), ("linked", "barkeep full")] {
+            warm(&field.manager.server(server).join("base"));
             let place = self.place(&Account::barman());
             let arguments = ["restore", "--get-wal", server, "latest", &text(&place)];
             let outcome = self.meter.run(field.tool(&field.barkeep, &arguments), "restore");
@@ -52,6 +54,7 @@ impl Bench<'_> {
         }
         let place = self.place(&Account::barman());
         let path = format!("--pg1-path={}", place.display());
+        warm(&field.scratch.join("pgbackrest/backup"));
         let outcome = self
             .meter
             .run(field.pgbackrest("local", &[&path, "restore"]), "restore");
@@ -64,6 +67,7 @@ impl Bench<'_> {
 
     pub(super) fn combine(&mut self) -> Option<Result<Cost, String>> {
         let cluster = self.field.newer.as_ref()?;
+        self.newer.iter().for_each(|backup| warm(backup));
         let place = self.place(&Account::barman());
         let mut command =
             Account::barman().applied_to(Command::new(cluster.version.bin().join("pg_combinebackup")));
@@ -84,6 +88,7 @@ impl Bench<'_> {
             let copy = format!("cp -a {}/{part} {}/", server.display(), aside.display());
             field.quietly(shell(&copy), "cp")?;
         }
+        warm(&server.join("base"));
         let outcome = self
             .meter
             .run(field.tool(&field.barkeep, &["merge", "chain", "latest"]), "merge");

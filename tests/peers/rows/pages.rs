@@ -82,3 +82,12 @@ fn fill(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> usize {
     }
     filled
 }
+
+/// Reads every file below `root`, so that whoever works on them next finds them in the page cache.
+pub(super) fn warm(root: &Path) {
+    for entry in WalkDir::new(root).into_iter().flatten() {
+        if let (true, Ok(mut file)) = (entry.file_type().is_file(), std::fs::File::open(entry.path())) {
+            let _ = std::io::copy(&mut file, &mut std::io::sink());
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Restores here and there, delta restores, verification.
 
-use super::pages::damage;
+use super::pages::{damage, warm};
 use super::{Bench, remove, shell, text};
 use crate::support::process::{Account, run};
 
@@ -18,6 +18,7 @@ impl Bench<'_> {
     /// On the backup host; then again over what was restored, damaged.
     fn restores_here(&mut self, delta: bool) {
         for (tool, server, who) in self.tools() {
+            warm(&self.field.manager.server(server).join("base"));
             let place = self.place(&Account::barman());
             let mut arguments = vec!["restore", "--get-wal", server, "latest"];
             let target = text(&place);
@@ -34,6 +35,7 @@ impl Bench<'_> {
         }
         let place = self.place(&Account::barman());
         let path = format!("--pg1-path={}", place.display());
+        warm(&self.field.scratch.join("pgbackrest/backup"));
         let command = self.field.pgbackrest("local", &[&path, "restore"]);
         let outcome = self.meter.run(command, "restore");
         self.table.note("restore", "pgBackRest", outcome);
