@@ -121,7 +121,7 @@ impl Receiving<'_> {
             match self.next(answers)? {
                 Answer::Data(data) if data.len().is_multiple_of(PAGE_SIZE) => {
                     for page in data.chunks_exact(PAGE_SIZE) {
-                        if !patching.to_next(&|| stop.check())? {
+                        if !patching.reach_next(&|| stop.check())? {
                             return Err(self.nonsense());
                         }
                         patching.assembly.data(page)?;
@@ -129,7 +129,7 @@ impl Receiving<'_> {
                 }
                 Answer::Message(Response::Zeros { bytes }) if bytes.is_multiple_of(PAGE) => {
                     for _ in 0..bytes / PAGE {
-                        if !patching.to_next(&|| stop.check())? {
+                        if !patching.reach_next(&|| stop.check())? {
                             return Err(self.nonsense());
                         }
                         patching.assembly.zeros(PAGE, &|| stop.check())?;
@@ -161,7 +161,7 @@ struct Patching {
 
 impl Patching {
     /// Keeps everything before the next page that changed; false when there is none.
-    fn to_next(&mut self, going_on: &dyn Fn() -> io::Result<()>) -> Result<bool, End> {
+    fn reach_next(&mut self, going_on: &dyn Fn() -> io::Result<()>) -> Result<bool, End> {
         let Some(number) = self.numbers.next() else {
             return Ok(false);
         };
