@@ -109,7 +109,11 @@ pub fn pull<'a>(
     source: impl Into<Source<'a>>,
     reporter: &dyn Reporter,
 ) -> Result<CopyReport, CopyError> {
-    pull::pull(plan, source.into(), reporter)
+    // Whatever broke when the process was asked to stop: that is the reason.
+    pull::pull(plan, source.into(), reporter).map_err(|error| match crate::base::interrupt::check() {
+        Ok(()) => error,
+        Err(interrupted) => interrupted.into(),
+    })
 }
 
 /// The host that files are taken from.
