@@ -1,7 +1,7 @@
 //! Pages: changed on purpose, and counted.
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
@@ -28,13 +28,21 @@ pub(super) fn damage(data: &Path) {
 
 /// Pages of `new` that `old` does not have at the same place.
 pub(super) fn changed_pages(old: &Path, new: &Path) -> u64 {
-    let mut changed = 0;
+    changes(old, new)
+        .iter()
+        .map(|(_, pages)| pages.len() as u64)
+        .sum()
+}
+
+/// The files of `new` that differ from those of `old`, by their relative paths, and the numbers of their pages that do.
+pub(super) fn changes(old: &Path, new: &Path) -> Vec<(PathBuf, Vec<u64>)> {
+    use std::os::unix::fs::MetadataExt;
+    let mut changes = Vec::new();
     for entry in WalkDir::new(new)
         .into_iter()
         .flatten()
         .filter(|entry| entry.file_type().is_file())
     {
-        use std::os::unix::fs::MetadataExt;
         let Ok(relative) = entry.path().strip_prefix(new) else {
             continue;
         };
@@ -50,24 +58,27 @@ pub(super) fn changed_pages(old: &Path, new: &Path) -> u64 {
         ) else {
             continue;
         };
-        changed += differing(&now, &then);
+        changes.push((relative.to_path_buf(), differing(&now, &then)));
     }
-    changed
+    changes
 }
 
-fn differing(now: &std::fs::File, then: &std::fs::File) -> u64 {
+fn differing(now: &std::fs::File, then: &std::fs::File) -> Vec<u64> {
     let (mut a, mut b) = (vec![0_u8; 128 * PAGE], vec![0_u8; 128 * PAGE]);
-    let (mut offset, mut changed) = (0, 0);
+    let (mut offset, mut changed) = (0, Vec::new());
     loop {
         let count = fill(now, &mut a, offset);
         if count == 0 {
             return changed;
         }
         let old = fill(then, &mut b, offset);
-        let pages = a[..count].chunks(PAGE).enumerate();
-        changed += pages
-            .filter(|(n, page)| b[..old].chunks(PAGE).nth(*n) != Some(*page))
-            .count() as u64;
+        let first = offset / PAGE as u64;
+        let pages = a[..count].chunks(PAGE).zip(first..);
+        changed.extend(
+            pages
+                .filter(|(page, number)| b[..old].chunks(PAGE).nth((number - first) as usize) != Some(*page))
+                .map(|(_, number)| number),
+        );
         offset += count as u64;
     }
 }
