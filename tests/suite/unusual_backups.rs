@@ -210,19 +210,42 @@ fn from_a_standby(tool: &Tool) {
     let arguments = ["backup", "--wait", "--wait-timeout", "60", "main"];
     lab.manager.run(tool, &arguments).success();
     let id = ids(&lab).pop().unwrap();
-    let info = info(&lab, &id);
-    assert_eq!(info["status"], "DONE");
+    let full = info(&lab, &id);
+    assert_eq!(full["status"], "DONE");
     assert!(
-        info["backup_label"].contains("BACKUP FROM: standby"),
+        full["backup_label"].contains("BACKUP FROM: standby"),
         "{}",
-        info["backup_label"]
+        full["backup_label"]
     );
+    // An incremental one on it, after a checkpoint that the standby has heard of.
+    lab.cluster
+        .sql("UPDATE pgbench_accounts SET abalance = abalance + 7 WHERE aid % 50 = 0");
+    lab.cluster.sql("CHECKPOINT");
+    let position = lab.cluster.sql("SELECT pg_current_wal_lsn()");
+    let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'");
+    eventually(Duration::from_secs(60), "the standby to replay", || {
+        standby.sql(&replayed) == "t"
+    });
+    let arguments = [
+        "backup",
+        "--incremental",
+        &id,
+        "--wait",
+        "--wait-timeout",
+        "60",
+        "main",
+    ];
+    lab.manager.run(tool, &arguments).success();
+    let child = ids(&lab).pop().unwrap();
+    let record = info(&lab, &child);
+    assert_eq!(record["status"], "DONE");
+    assert_eq!(record["parent_backup_id"], id);
     let expected = digest(&lab.cluster);
     lab.archive_everything(tool);
     let mut restored = lab.restore(
         tool,
         "restored",
-        &id,
+        &child,
         &["--target-tli", "latest", "--target-action", "promote"],
     );
     restored.launch();
