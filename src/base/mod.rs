@@ -10,6 +10,7 @@ pub mod host;
 pub mod interrupt;
 pub mod json;
 pub mod lock;
+pub mod parallel;
 pub mod process;
 pub mod report;
 pub mod shell;

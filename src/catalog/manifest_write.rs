@@ -8,10 +8,10 @@ use std::io::{self, BufWriter, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
+use crate::base::parallel;
 use crate::postgres::manifest::{Checksum, Layout, ManifestFile, ManifestWriter};
 
 use super::{BackupId, Catalog, CatalogError};
@@ -93,7 +93,7 @@ fn write(target: &Path, data: &Path, files: &[PathBuf], workers: usize) -> Resul
     let output = BufWriter::new(File::create(target).at("create", target)?);
     let mut writer = ManifestWriter::new(output, Layout::Barman).at("write", target)?;
     for batch in files.chunks(BATCH) {
-        for entry in in_parallel(batch, workers, |file| describe(data, file)) {
+        for entry in parallel::map(batch, workers, |file| describe(data, file)) {
             writer.file(&entry?).at("write", target)?;
         }
     }
@@ -136,38 +136,4 @@ pub(super) fn digest(path: &Path, algorithm: Checksum) -> Result<(u64, Vec<u8>),
         size += count as u64;
         computation.update(buffer.get(..count).unwrap_or_default());
     }
-}
-
-/// Applies `work` to each item, with up to `workers` threads; the results are in the order of the items.
-pub(super) fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    workers: usize,
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let mut numbered: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers.clamp(1, items.len().max(1)))
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut done = Vec::new();
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(item) = items.get(index) else { return done };
-                        done.push((index, work(item)));
-                    }
-                })
-            })
-            .collect();
-        // A panic in a worker is a panic here.
-        threads
-            .into_iter()
-            .flat_map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-    });
-    numbered.sort_by_key(|(index, _)| *index);
-    numbered.into_iter().map(|(_, result)| result).collect()
 }

@@ -27,8 +27,9 @@ use crate::postgres::manifest::{self, Checksum, ManifestError, ManifestFile};
 use crate::postgres::page::PAGE_SIZE;
 
 use super::chains::{self, BrokenChain};
-use super::manifest_write::{MANIFEST, in_parallel};
+use super::manifest_write::MANIFEST;
 use super::{BackupId, BackupInfo, Backups, Catalog, CatalogError};
+use crate::base::parallel;
 use recorded::Recorded;
 
 /// What need not be in a manifest: `pg_verifybackup` ignores the same.
@@ -320,7 +321,7 @@ impl Tree {
     fn compare_all(&self, files: &[ManifestFile], workers: usize, verification: &mut Verification) {
         for (file, result) in files
             .iter()
-            .zip(in_parallel(files, workers, |file| self.compare(file)))
+            .zip(parallel::map(files, workers, |file| self.compare(file)))
         {
             match result {
                 Ok(mismatches) => {

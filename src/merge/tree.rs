@@ -10,7 +10,6 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -21,6 +20,7 @@ use super::{Merge, MergeError, MergePlan, MergeReport};
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::base::interrupt;
+use crate::base::parallel;
 use crate::base::report::Total;
 use crate::copy::chain;
 use crate::postgres::incremental;
@@ -34,7 +34,7 @@ const BATCH: usize = 1024;
 pub(super) fn measure(roots: &Roots, jobs: usize) -> Result<Work, MergeError> {
     let mut work = Work::default();
     each_batch(roots, &mut |_| Ok(()), &mut |files| {
-        for done in in_parallel(files, jobs, |file| Ok(Step::of(roots, file)?.work())) {
+        for done in parallel::try_map(files, jobs, |file| Step::of(roots, file).map(|step| step.work())) {
             work.add(done?);
         }
         Ok(())
@@ -63,13 +63,13 @@ pub(super) fn bring_up_to(merge: &Merge<'_>, plan: &MergePlan) -> Result<MergeRe
         &roots,
         &mut |directory| make_directory(&roots, directory),
         &mut |files| {
-            let done = in_parallel(files, merge.jobs, |file| {
+            let done = parallel::try_map(files, merge.jobs, |file| {
                 interrupt::check()?;
                 let step = Step::of(&roots, file)?;
                 let work = step.work();
                 let result = patch::apply(step, &roots, file, &known)?;
                 progress.advance(0, 1);
-                Ok((work, result))
+                Ok::<_, MergeError>((work, result))
             });
             for (file, done) in files.iter().zip(done) {
                 let (work, result) = done?;
@@ -230,44 +230,4 @@ fn sync_directories(root: &Path) -> Result<(), MergeError> {
         }
     }
     Ok(())
-}
-
-/// Applies `work` to each item with up to `jobs` threads; the results are in the order of the items.
-fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    jobs: usize,
-    work: impl Fn(&T) -> Result<R, MergeError> + Sync,
-) -> Vec<Result<R, MergeError>> {
-    let next = AtomicUsize::new(0);
-    let run = || {
-        let mut done = Vec::new();
-        while let Some((index, item)) = {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            items.get(index).map(|item| (index, item))
-        } {
-            let result = work(item);
-            let failed = result.is_err();
-            done.push((index, result));
-            if failed {
-                // Nobody begins another file.
-                next.store(items.len(), Ordering::Relaxed);
-            }
-        }
-        done
-    };
-    let mut numbered: Vec<(usize, Result<R, MergeError>)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..jobs.clamp(1, items.len().max(1)))
-            .map(|_| scope.spawn(run))
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-    });
-    numbered.sort_by_key(|(index, _)| *index);
-    numbered.into_iter().map(|(_, result)| result).collect()
 }

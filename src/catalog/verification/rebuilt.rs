@@ -7,7 +7,7 @@ use walkdir::WalkDir;
 
 use super::{BATCH, Mismatch, Tree, Verification, bad_pages};
 use crate::base::error::{PathContext, PathError};
-use crate::catalog::manifest_write::in_parallel;
+use crate::base::parallel;
 use crate::catalog::names_in;
 use crate::copy::chain;
 use crate::copy::verify::{self, Wanted};
@@ -32,7 +32,7 @@ impl Tree {
             let files = incremental_files(&chain)?;
             for batch in files.chunks(BATCH) {
                 for (size, mismatches) in
-                    in_parallel(batch, workers, |file| self.compare_rebuilt(&chain, file))
+                    parallel::map(batch, workers, |file| self.compare_rebuilt(&chain, file))
                 {
                     verification.files += u64::from(mismatches.is_empty());
                     verification.bytes += size;

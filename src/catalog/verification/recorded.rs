@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::{BATCH, Mismatch, Tree, Verification, VerifyError, bad_pages};
 use crate::base::error::strerror;
-use crate::catalog::manifest_write::in_parallel;
+use crate::base::parallel;
 use crate::copy::records::{self, FileRecord, Form};
 use crate::copy::verify::{self, Wanted};
 use crate::postgres::incremental;
@@ -55,10 +55,9 @@ impl Tree {
     }
 
     fn compare_batch(&self, batch: &[FileRecord], workers: usize, verification: &mut Verification) {
-        for (record, mismatches) in batch
-            .iter()
-            .zip(in_parallel(batch, workers, |record| self.compare_record(record)))
-        {
+        for (record, mismatches) in batch.iter().zip(parallel::map(batch, workers, |record| {
+            self.compare_record(record)
+        })) {
             verification.files += u64::from(mismatches.is_empty());
             verification.bytes += record.size;
             verification.mismatches.extend(mismatches);

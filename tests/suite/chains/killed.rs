@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use barkeep::catalog::{BackupId, BackupStatus, Catalog, Layout, chains};
-use barkeep::codec::Detector;
+use barkeep::catalog::{BackupId, BackupStatus, chains};
 use barkeep::copy::chain::Rebuilt;
 use barkeep::copy::verify::{self, Wanted};
 use barkeep::postgres::incremental::Header;
@@ -16,12 +13,12 @@ use barkeep::postgres::manifest::{self, Checksum, ManifestFile, ManifestWriter, 
 use barkeep::postgres::page::PAGE_SIZE;
 use walkdir::WalkDir;
 
-use crate::differential::{copy_of, files};
 use crate::support::catalog::{Backup, ServerCatalog};
+use crate::support::killing::{Killing, SERVER};
 use crate::support::scratch::Scratch;
 use crate::support::tool::Tool;
+use crate::support::tree::files;
 
-const SERVER: &str = "main";
 const ROOT: &str = "20240101T000000";
 const FIRST: &str = "20240102T000000";
 const CHOSEN: &str = "20240103T000000";
@@ -39,7 +36,7 @@ pub fn every_step_of_merge(barkeep: &Tool) {
     let scratch = Scratch::in_memory("merge-killed");
     let pristine = scratch.join("home");
     build(&pristine);
-    let lab = |name: &str| Lab::new(&scratch, &pristine, name);
+    let lab = |name: &str| Killing::new(&scratch, &pristine, name);
     let start = lab("start");
     let (chosen, child) = (start.rebuilt(CHOSEN), start.rebuilt(CHILD));
     let other = start.other();
@@ -53,7 +50,7 @@ pub fn every_step_of_merge(barkeep: &Tool) {
     let mut kills = 0;
     for step in 1.. {
         let lab = lab(&format!("step{step}"));
-        if !lab.merge_killed_at(barkeep, step) {
+        if !lab.killed_at(barkeep, CALLS, step, &["merge", SERVER, CHOSEN]) {
             break;
         }
         kills += 1;
@@ -65,7 +62,7 @@ pub fn every_step_of_merge(barkeep: &Tool) {
         assert_eq!(lab.rebuilt(CHILD), child, "its child after step {step}");
         lab.nothing_else_looks_good(step);
         lab.merge(barkeep, &[]);
-        same(&lab.files(), &after, step);
+        same(&lab.lasting_files(), &after, step);
         assert_eq!(
             lab.rebuilt(CHOSEN),
             chosen,
@@ -307,83 +304,27 @@ fn contents(root: &Path) -> Tree {
     tree
 }
 
-struct Lab {
-    directory: PathBuf,
-}
-
-impl Lab {
-    fn new(scratch: &Scratch, pristine: &Path, name: &str) -> Lab {
-        let directory = scratch.join(name);
-        std::fs::create_dir(&directory).unwrap();
-        copy_of(pristine, &directory.join("home"));
-        let config = format!(
-            "[barman]\nbarman_home = {0}/home\nbarman_user = root\nlog_file = {0}/barman.log\n\n[{SERVER}]\narchiver = on\n\
-             backup_options = concurrent_backup\nssh_command = ssh nowhere\nconninfo = host=/nonexistent\n",
-            directory.display()
-        );
-        std::fs::write(directory.join("barman.conf"), config).unwrap();
-        Lab { directory }
-    }
-
-    fn catalog(&self) -> Catalog {
-        Catalog::at(
-            Layout::under(&self.directory.join("home"), SERVER),
-            Detector::default(),
-        )
-    }
-
+impl Killing {
     fn base(&self, id: &BackupId) -> PathBuf {
         self.catalog().layout().base_dir(id)
     }
 
     /// Everything but what times make different.
-    fn files(&self) -> BTreeMap<String, String> {
-        let mut files = files(&self.directory.join("home").join(SERVER));
-        files.retain(|name, _| !name.ends_with(".tmp") && !name.ends_with("backup_manifest"));
+    fn lasting_files(&self) -> BTreeMap<String, String> {
+        let mut files = self.files();
+        files.retain(|name, _| !name.ends_with("backup_manifest"));
         files
-    }
-
-    fn command(&self, mut command: Command, words: &[&str]) -> Command {
-        command
-            .arg("-q")
-            .arg("-c")
-            .arg(self.directory.join("barman.conf"))
-            .args(words);
-        command
     }
 
     fn merge(&self, tool: &Tool, more: &[&str]) {
         let words = [&["merge", SERVER, CHOSEN], more].concat();
-        let output = self
-            .command(Command::new(tool.program("barman")), &words)
-            .output()
-            .unwrap();
+        let output = self.command(tool, &words).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
 
     fn lists(&self, tool: &Tool) {
-        let output = self
-            .command(Command::new(tool.program("barman")), &["list-backups", SERVER])
-            .output()
-            .unwrap();
+        let output = self.command(tool, &["list-backups", SERVER]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
-    }
-
-    /// Says whether the command got as far as that step.
-    fn merge_killed_at(&self, tool: &Tool, step: u32) -> bool {
-        let mut strace = Command::new("strace");
-        strace
-            .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-            .arg(format!("trace={CALLS}"))
-            .arg("-e")
-            .arg(format!("inject={CALLS}:signal=KILL:when={step}"))
-            .arg(tool.program("barman"));
-        let status = self.command(strace, &["merge", SERVER, CHOSEN]).status().unwrap();
-        assert!(
-            status.success() || status.signal() == Some(9) || status.code() == Some(137),
-            "{status:?}"
-        );
-        !status.success()
     }
 
     /// What a backup restores to, by the catalog of this moment.

@@ -1,14 +1,13 @@
 //! What a deletion removes: the whole catalog afterwards, after Barman's deletion and after ours.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::support::tree::{copy_of, files};
 use barkeep::base::report::Quiet;
 use barkeep::catalog::{BackupId, Catalog, Deletion, DeletionError, Layout, enforcement};
 use barkeep::codec::Detector;
 use barkeep::config::ServerConfig;
 use barkeep::hooks::HookRunner;
-use walkdir::WalkDir;
 
 use super::random::{Home, Random, Server};
 
@@ -111,16 +110,6 @@ fn delete(home: &Path, server: &Server, id: &str) -> Result<(), Box<DeletionErro
         .map_err(Box::new)
 }
 
-pub fn copy_of(from: &Path, to: &Path) -> PathBuf {
-    let copied = std::process::Command::new("cp")
-        .arg("-a")
-        .args([from, to])
-        .status()
-        .unwrap();
-    assert!(copied.success());
-    to.to_path_buf()
-}
-
 fn compare(theirs: &Path, ours: &Path, server: &Server, differences: &mut Vec<String>, story: &str) {
     let theirs = files(&theirs.join(&server.name));
     let ours = files(&ours.join(&server.name));
@@ -144,20 +133,4 @@ fn compare(theirs: &Path, ours: &Path, server: &Server, differences: &mut Vec<St
     if !lines.is_empty() {
         differences.push(format!("{server:?}{story}\n{}\n", lines.join("\n")));
     }
-}
-
-/// The files below a directory, with the content of those that are text.
-pub fn files(root: &Path) -> BTreeMap<String, String> {
-    let mut files = BTreeMap::new();
-    for entry in WalkDir::new(root).into_iter().map(Result::unwrap) {
-        let name = entry.path().strip_prefix(root).unwrap().display().to_string();
-        let text = name.ends_with(".info") || name.ends_with("xlog.db");
-        let content = if text {
-            std::fs::read_to_string(entry.path()).unwrap()
-        } else {
-            String::new()
-        };
-        files.insert(name, content);
-    }
-    files
 }

@@ -1,21 +1,19 @@
 //! `delete`, killed at every step that changes the disk: nothing good may look damaged, nothing damaged good, and a
 //! repeated delete, by either tool, must finish the work.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use barkeep::catalog::{BackupStatus, Catalog, Layout};
-use barkeep::codec::Detector;
+use barkeep::catalog::{BackupStatus, Catalog};
 
-use super::deletion::{copy_of, files};
 use crate::support::catalog::{Backup, ServerCatalog};
+use crate::support::killing::{Killing, SERVER};
 use crate::support::scratch::Scratch;
 use crate::support::tool::Tool;
+use crate::support::tree::files;
 
-const SERVER: &str = "main";
 /// A full backup with an incremental one on it: the oldest of the catalog, so WAL goes with it.
 const ROOT: &str = "20240101T000000";
+const DELETE: [&str; 3] = ["delete", SERVER, ROOT];
 /// The system calls that change a disk.
 const CALLS: &str = "rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,ftruncate,fsync,fdatasync";
 
@@ -24,14 +22,14 @@ pub fn every_step_of_delete(barkeep: &Tool) {
     let pristine = scratch.join("home");
     build(&pristine);
     let before = files(&pristine.join(SERVER));
-    let finished = Lab::new(&scratch, &pristine, "finished");
-    assert!(finished.delete(barkeep).status().unwrap().success());
+    let finished = Killing::new(&scratch, &pristine, "finished");
+    assert!(finished.command(barkeep, &DELETE).status().unwrap().success());
     let after = finished.files();
 
     let mut kills = 0;
     for step in 1.. {
-        let lab = Lab::new(&scratch, &pristine, &format!("step{step}"));
-        if !lab.delete_killed_at(barkeep, step) {
+        let lab = Killing::new(&scratch, &pristine, &format!("step{step}"));
+        if !lab.killed_at(barkeep, CALLS, step, &DELETE) {
             break;
         }
         kills += 1;
@@ -72,68 +70,7 @@ fn build(home: &Path) {
     catalog.finish();
 }
 
-struct Lab {
-    directory: PathBuf,
-}
-
-impl Lab {
-    fn new(scratch: &Scratch, pristine: &Path, name: &str) -> Lab {
-        let directory = scratch.join(name);
-        std::fs::create_dir(&directory).unwrap();
-        copy_of(pristine, &directory.join("home"));
-        let config = format!(
-            "[barman]\nbarman_home = {0}/home\nbarman_user = root\nlog_file = {0}/barman.log\n\n[{SERVER}]\narchiver = on\n\
-             backup_options = concurrent_backup\nssh_command = ssh nowhere\nconninfo = host=/nonexistent\n",
-            directory.display()
-        );
-        std::fs::write(directory.join("barman.conf"), config).unwrap();
-        Lab { directory }
-    }
-
-    fn catalog(&self) -> Catalog {
-        Catalog::at(
-            Layout::under(&self.directory.join("home"), SERVER),
-            Detector::default(),
-        )
-    }
-
-    fn files(&self) -> std::collections::BTreeMap<String, String> {
-        let mut files = files(&self.directory.join("home").join(SERVER));
-        // What a kill leaves of a file half written; the next writer takes the name again.
-        files.retain(|name, _| !name.ends_with(".tmp"));
-        files
-    }
-
-    fn delete(&self, tool: &Tool) -> Command {
-        self.command(Command::new(tool.program("barman")))
-    }
-
-    fn command(&self, mut command: Command) -> Command {
-        command
-            .arg("-q")
-            .arg("-c")
-            .arg(self.directory.join("barman.conf"))
-            .args(["delete", SERVER, ROOT]);
-        command
-    }
-
-    /// Says whether the command got as far as that step.
-    fn delete_killed_at(&self, tool: &Tool, step: u32) -> bool {
-        let mut strace = Command::new("strace");
-        strace
-            .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-            .arg(format!("trace={CALLS}"))
-            .arg("-e")
-            .arg(format!("inject={CALLS}:signal=KILL:when={step}"))
-            .arg(tool.program("barman"));
-        let status = self.command(strace).status().unwrap();
-        assert!(
-            status.success() || status.signal() == Some(9) || status.code() == Some(137),
-            "{status:?}"
-        );
-        !status.success()
-    }
-
+impl Killing {
     /// Whatever is called good is whole: data, and the WAL it needs, on disk and in the database.
     fn check_what_is_good(&self, before: &std::collections::BTreeMap<String, String>, step: u32) {
         let catalog = self.catalog();
@@ -178,7 +115,7 @@ impl Lab {
     fn finish(&self, tool: &Tool, step: u32) {
         let there = |catalog: &Catalog| catalog.backups().unwrap().keys().any(|id| id.as_str() == ROOT);
         if there(&self.catalog()) {
-            let output = self.delete(tool).output().unwrap();
+            let output = self.command(tool, &DELETE).output().unwrap();
             assert!(output.status.success(), "step {step}, {}: {output:?}", tool.name);
         }
         assert!(!there(&self.catalog()), "step {step}, {}", tool.name);

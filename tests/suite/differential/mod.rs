@@ -7,7 +7,6 @@ mod killed;
 mod listing;
 mod random;
 
-pub use deletion::{copy_of, files};
 use libtest_mimic::Trial;
 
 use crate::support::tool::Tool;

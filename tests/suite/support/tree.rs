@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -175,4 +175,27 @@ fn recent_or(text: &str) -> String {
         Ok(seconds) if now - seconds < 3600.0 => "now".to_owned(),
         _ => text.to_owned(),
     }
+}
+
+/// A copy of a tree at a path that does not exist yet, which it returns.
+pub fn copy_of(from: &Path, to: &Path) -> PathBuf {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
+    to.to_path_buf()
+}
+
+/// The files below a directory, with the content of those that are text.
+pub fn files(root: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for entry in WalkDir::new(root).into_iter().map(Result::unwrap) {
+        let name = entry.path().strip_prefix(root).unwrap().display().to_string();
+        let text = name.ends_with(".info") || name.ends_with("xlog.db");
+        let content = if text {
+            std::fs::read_to_string(entry.path()).unwrap()
+        } else {
+            String::new()
+        };
+        files.insert(name, content);
+    }
+    files
 }
