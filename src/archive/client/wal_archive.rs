@@ -341,7 +341,7 @@ mod tests {
             assert_eq!(run(&program), (0, String::new(), String::new()));
             let stream = File::open(sandbox.root.join("stream")).unwrap();
             let received = put_wal(&sandbox.places(), &WalCodec::default(), stream).unwrap();
-            assert_eq!(received.len(), 1);
+            assert_eq!(received.received.len(), 1);
             let there = fs::metadata(sandbox.root.join("incoming").join(NAME)).unwrap();
             let here = fs::metadata(&program.wal_path).unwrap();
             let gap = there.modified().unwrap().duration_since(here.modified().unwrap());

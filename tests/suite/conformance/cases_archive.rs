@@ -169,6 +169,13 @@ pub fn cases() -> Vec<Case> {
         case("put_wal::same_again", "put-wal main")
             .input(&tar(&[(NEXT, &wal_content(NEXT))], Sums::Sha256))
             .prepare(one),
+        case("put_wal::other_content", "put-wal main")
+            .input(&tar(&[(NEXT, &wal_content(NEXT))], Sums::Sha256))
+            .prepare(|site| incoming(site, "main", NEXT, b"something else"))
+            .differs("mismatching duplicate", |outcome| {
+                let ours = format!(".unknown-{}.duplicate", &sha256(&wal_content(NEXT))[..32]);
+                outcome.catalog = outcome.catalog.replace(".STAMP.duplicate", &ours);
+            }),
         case("put_wal::passive", "put-wal pas").input(&tar(&[(NEXT, &wal_content(NEXT))], Sums::Sha256)),
         case("wal_archive::version", "--version").program("barman-wal-archive"),
         case("wal_archive::no_arguments", "").program("barman-wal-archive").usage(),
@@ -328,6 +335,14 @@ fn tar(files: &[(&str, &[u8])], sums: Sums) -> Vec<u8> {
         _ => append("SHA256SUMS", list.as_bytes()),
     }
     archive.into_inner().unwrap()
+}
+
+fn sha256(content: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(content)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// Adds the entry of the partial segment that Barman's rebuild forgets.
