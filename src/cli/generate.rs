@@ -117,7 +117,19 @@ get\-wal: the name is not that of a WAL file, or the output file cannot be opene
 "#;
 
 /// What the definitions of the command line do not say about `barman-wal-archive`.
-const ABOUT_WAL_ARCHIVE: &str = r#".SH EXIT STATUS
+const ABOUT_WAL_ARCHIVE: &str = r#".SH SEVERAL FILES AT ONCE
+PostgreSQL asks for one segment at a time. When more are ready to be archived, those that follow are sent along, and
+what the backup host has acknowledged is noted. PostgreSQL's next questions are answered from the notes, after it has been
+made sure that the file still has the content that was acknowledged. Notes count for two minutes. If a delivery of
+several files fails, the one that PostgreSQL asked for is sent alone, and so are those of the next minute.
+.SH FILES
+.TP
+.I /tmp/.barkeep.UID
+The socket of the kept connection and the notes, in a directory that only this user can write to (below
+.B TMPDIR
+where that is set). If there can be no such directory, every file is sent alone over a connection of its own, with a
+warning. It may be removed at any time.
+.SH EXIT STATUS
 0 means that the backup host has the WAL file on its disk. 2 is a failure on this host, 3 one of ssh, anything else
 comes from the backup host.
 .SH SEE ALSO

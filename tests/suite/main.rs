@@ -19,6 +19,7 @@ mod resume;
 mod sample_hooks;
 mod scale;
 mod scenario;
+mod sending;
 mod support;
 mod transports;
 mod traps;
@@ -63,6 +64,7 @@ fn main() {
     trials.extend(reflinks::trials(&barkeep));
     trials.extend(unusual_backups::trials(&barkeep));
     trials.extend(sample_hooks::trials(&barkeep));
+    trials.extend(sending::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.
     drop(fixtures);

@@ -197,7 +197,8 @@ fn timelines(tool: &Tool, version: Version) {
     let mut restored = lab.restore_remote(tool, "again", &backup, &options);
     lab.cluster.stop();
     let command = format!(
-        "archive_command=barman-wal-archive -U barman -c {} backup-host main %p",
+        "archive_command=barman-wal-archive {} -U barman -c {} backup-host main %p",
+        tool.leaving_nothing(),
         lab.manager.config_file().display()
     );
     restored.port = lab.cluster.port;

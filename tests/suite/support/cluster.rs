@@ -263,6 +263,7 @@ impl Cluster {
             .env("TZ", "UTC");
         command
             .env("HOME", &self.socket)
+            .env("TMPDIR", &self.socket)
             .envs(&self.environment)
             .current_dir(&self.socket);
         command

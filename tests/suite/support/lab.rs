@@ -116,7 +116,8 @@ impl Lab {
         let incoming = manager.server("main").join("incoming");
         let archive_command = match options.shipping {
             Shipping::Client => format!(
-                "barman-wal-archive -U barman -c {} backup-host main %p",
+                "barman-wal-archive {} -U barman -c {} backup-host main %p",
+                tool.leaving_nothing(),
                 manager.config_file().display()
             ),
             Shipping::Rsync => format!("rsync -a %p barman@backup-host:{}/%f", incoming.display()),
