@@ -39,7 +39,7 @@ commands! {
     #[command(visible_alias = "list-backup")]
     ListBackups(super::list_backups::ListBackups),
     Status(super::status::Status),
-    ReplicationStatus(super::replication_status::ReplicationStatus),
+    ReplicationStatus(super::replication_status::ShowReplication),
     RebuildXlogdb(super::rebuild_xlogdb::RebuildXlogdb),
     #[command(visible_alias = "recover")]
     Restore(super::restore::Restore),

@@ -13,6 +13,7 @@ mod named;
 pub mod processes;
 mod progress;
 mod redaction;
+mod replication;
 mod restore;
 mod screen;
 pub mod servers;

@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod manifest_head;
 pub mod page;
 pub mod page_sum;
+pub mod replication;
 pub mod shown;
 pub mod streaming;
 pub mod version;
