@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::catalog::wal_content;
 use crate::support::manager::Manager;
+use crate::support::mount::unmount;
 use crate::support::process::{Account, Background, Finished, eventually, run};
 use crate::support::scratch::{Scratch, write_file};
 use crate::support::sshd::Sshd;
@@ -37,7 +38,8 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
         with("to_barman_over_a_kept_connection", |tool| {
             kept_connection(tool, &Tool::barman())
         }),
-        with("client_killed_again_and_again", client_killed),
+        with("either_side_killed_again_and_again", killed),
+        with("on_full_disks", full_disks),
         with("nothing_is_acknowledged_before_it_is_on_disk", order_of_syncs),
     ]
 }
@@ -202,59 +204,161 @@ fn close(hosts: &Hosts, sshd: &Sshd) {
     });
 }
 
-/// The client is killed at many moments of deliveries of several files, with the server side behind it.
-fn client_killed(tool: &Tool) {
-    let hosts = Hosts::new("killed", tool);
-    let bin = hosts.scratch.directory("bin", &Account::named("root"));
-    // No ssh and no sshd: the server side is the client's child, and sees its end as it would see that of a connection.
+/// Hosts that share a machine: what stands for ssh starts `put-wal` as the client's child, which sees the client's end as
+/// it would see that of a connection. It leaves its process id in `data/pid`.
+fn joined(label: &str, tool: &Tool) -> (Hosts, PathBuf) {
+    let hosts = Hosts::new(label, tool);
+    let root = Account::named("root");
+    let bin = hosts.scratch.directory("bin", &root);
     let script = format!(
-        "#!/bin/sh\nexec setpriv --reuid=barman --regid=barman --clear-groups {} -q -c {} put-wal main\n",
+        "#!/bin/sh\ncase \"$*\" in *put-wal*) ;; *) exit 1 ;; esac\necho $$ > pid\n\
+         exec setpriv --reuid=barman --regid=barman --clear-groups {} -q -c {} put-wal main\n",
         tool.program("barman").display(),
         hosts.manager.config_file().display()
     );
-    write_file(&bin.join("ssh"), script, 0o755, &Account::named("root"));
-    let as_root = |number| {
-        // Only root may become the other user.
-        let mut command = hosts.call(tool, &bin, number);
-        std::os::unix::process::CommandExt::uid(&mut command, 0);
-        std::os::unix::process::CommandExt::gid(&mut command, 0);
-        command
-    };
-    let private = hosts.scratch.join("tmp/.barkeep.0");
-    std::os::unix::fs::chown(hosts.scratch.join("tmp"), Some(0), Some(0)).unwrap();
+    write_file(&bin.join("ssh"), script, 0o755, &root);
+    root.own(&hosts.scratch.join("tmp"));
+    (hosts, bin)
+}
+
+/// A call as root, who alone may become the other account.
+fn call_as_root(hosts: &Hosts, tool: &Tool, bin: &Path, number: u32) -> Command {
+    Account::named("root").applied_to(hosts.call(tool, bin, number))
+}
+
+/// Client and server are killed at many moments of deliveries of several files.
+fn killed(tool: &Tool) {
+    let (hosts, bin) = joined("killed", tool);
+    let pid_file = hosts.scratch.join("data/pid");
     hosts.ready(1..=60);
     let (mut told, mut cut) = (BTreeSet::new(), 0);
-    for round in 0..24_u64 {
+    for round in 0..36_u64 {
         let next = (1..=60).find(|number| !told.contains(number)).unwrap();
-        let mut command = as_root(next);
+        let _ = std::fs::remove_file(&pid_file);
+        let mut command = call_as_root(&hosts, tool, &bin, next);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let running = Background::start(command, Signal::SIGKILL);
-        std::thread::sleep(Duration::from_millis(round * 4));
-        running.signal(Signal::SIGKILL);
+        std::thread::sleep(Duration::from_millis(round / 2 * 4));
+        if round % 2 == 0 {
+            running.signal(Signal::SIGKILL);
+        } else {
+            cut += u32::from(kill_server(&pid_file));
+        }
         if running.finish(Duration::from_secs(20)).code == 0 {
             told.insert(next);
         } else {
             cut += 1;
-            // The next call sends several again, and not only one as after any failure.
-            for entry in std::fs::read_dir(&private).into_iter().flatten().flatten() {
-                if entry.path().extension().is_some_and(|ending| ending == "sent") {
-                    std::fs::remove_file(entry.path()).unwrap();
-                }
+        }
+        // The next call sends several again, and not only one as after any failure.
+        for entry in std::fs::read_dir(hosts.scratch.join("tmp/.barkeep.0"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if entry.path().extension().is_some_and(|ending| ending == "sent") && round % 3 > 0 {
+                std::fs::remove_file(entry.path()).unwrap();
             }
         }
         let arrived = hosts.arrived();
         assert!(told.is_subset(&arrived), "{told:?} of {arrived:?}");
     }
-    assert!(cut > 3, "only {cut} calls were killed in the middle");
+    assert!(cut > 5, "only {cut} calls were cut in the middle");
     for number in 1..=60 {
-        run(as_root(number)).success();
+        run(call_as_root(&hosts, tool, &bin, number)).success();
     }
     assert_eq!(hosts.arrived(), (1..=60).collect());
     let errors = hosts.manager.server("main").join("errors");
     assert_eq!(std::fs::read_dir(errors).unwrap().count(), 0);
+}
+
+/// Kills the `put-wal` that runs, if one does.
+fn kill_server(pid_file: &Path) -> bool {
+    let Some(pid) = std::fs::read_to_string(pid_file)
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok())
+    else {
+        return false;
+    };
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&command).contains("put-wal")
+        && nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).is_ok()
+}
+
+/// The disk of the notes is full: segments go one by one. The backup host's is: what it has no room for stays, and what it
+/// has acknowledged is there.
+fn full_disks(tool: &Tool) {
+    let (hosts, bin) = joined("fullsend", tool);
+    hosts.ready(1..=12);
+    let tmp = hosts.scratch.join("tmp");
+    let notes = Memory::mount(&tmp, 64 << 10, &Account::named("root"));
+    std::fs::write(tmp.join("filler"), vec![0; 60 << 10]).unwrap();
+    let call = |number| run(call_as_root(&hosts, tool, &bin, number));
+    let finished = call(1).success();
+    assert!(
+        finished.stderr.contains("WAL files are sent one by one"),
+        "{}",
+        finished.stderr
+    );
+    assert_eq!(hosts.arrived(), [1].into());
+    drop(notes);
+
+    let incoming = hosts.incoming();
+    let disk = Memory::mount(&incoming, 7 << 20, &hosts.manager.account);
+    let mut told = BTreeSet::new();
+    for number in 2..=12 {
+        // The notes of a call that failed would keep the next from sending several.
+        if call(number).code == 0 {
+            told.insert(number);
+        } else {
+            std::fs::read_dir(tmp.join(".barkeep.0"))
+                .unwrap()
+                .flatten()
+                .for_each(|entry| {
+                    std::fs::remove_file(entry.path()).unwrap();
+                });
+        }
+    }
+    let arrived = hosts.arrived();
+    assert!(told.len() >= 4 && told.len() <= 7, "{told:?}");
+    assert!(told.is_subset(&arrived), "{told:?} of {arrived:?}");
+    let left: Vec<_> = std::fs::read_dir(&incoming)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert!(left.iter().all(|name| name.len() == 24), "{left:?}");
+    drop(disk);
+}
+
+/// A small file system in memory, for one test.
+struct Memory(PathBuf);
+
+impl Memory {
+    fn mount(at: &Path, bytes: u32, owner: &Account) -> Memory {
+        let mut mount = Command::new("mount");
+        mount
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={bytes},mode=755,uid={},gid={}", owner.uid, owner.gid),
+                "none",
+            ])
+            .arg(at);
+        run(mount).success();
+        crate::support::cleanup::watch_mount(at);
+        Memory(at.to_path_buf())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        unmount(&self.0);
+        crate::support::cleanup::forget_mount(&self.0);
+    }
 }
 
 /// The system calls of `put-wal`: what it answers for has been synced, content and name.
