@@ -242,24 +242,26 @@ fn killed(tool: &Tool) {
             .stderr(Stdio::null());
         let running = Background::start(command, Signal::SIGKILL);
         std::thread::sleep(Duration::from_millis(round / 2 * 4));
+        let server = round % 2 == 1 && kill_server(&pid_file);
         if round % 2 == 0 {
             running.signal(Signal::SIGKILL);
-        } else {
-            cut += u32::from(kill_server(&pid_file));
         }
-        if running.finish(Duration::from_secs(20)).code == 0 {
+        let code = running.finish(Duration::from_secs(20)).code;
+        if code == 0 {
             told.insert(next);
-        } else {
-            cut += 1;
         }
-        // The next call sends several again, and not only one as after any failure.
-        for entry in std::fs::read_dir(hosts.scratch.join("tmp/.barkeep.0"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            if entry.path().extension().is_some_and(|ending| ending == "sent") && round % 3 > 0 {
-                std::fs::remove_file(entry.path()).unwrap();
+        cut += u32::from(server || code != 0);
+        // Without its notes the next call sends several again, and not only one as after any failure. With them it must
+        // not believe that anything arrived at a server that was killed.
+        if !server {
+            for entry in std::fs::read_dir(hosts.scratch.join("tmp/.barkeep.0"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                if entry.path().extension().is_some_and(|ending| ending == "sent") {
+                    std::fs::remove_file(entry.path()).unwrap();
+                }
             }
         }
         let arrived = hosts.arrived();
