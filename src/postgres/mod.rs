@@ -21,6 +21,7 @@ pub mod streaming;
 pub mod version;
 pub mod wal_header;
 pub mod wal_name;
+pub mod wal_records;
 pub mod wal_switch;
 
 #[cfg(test)]
