@@ -68,6 +68,7 @@ commands! {
     GenerateManifest(super::generate_manifest::GenerateManifest),
     Keep(super::keep::Keep),
     Merge(super::merge::Merge),
+    RecoveryWindows(super::recovery_windows::RecoveryWindows),
     CheckWalArchive(super::check_wal_archive::CheckWalArchive),
     ConfigSwitch(super::config_switch::ConfigSwitch),
     ConfigUpdate(super::config_update::ConfigUpdate),

@@ -277,7 +277,7 @@ mod tests {
         let pages = manual_pages();
         assert_eq!(
             pages.keys().filter(|name| name.starts_with("barman-")).count(),
-            38 + 2
+            39 + 2
         );
         for (name, text) in &pages {
             assert!(text.len() > 15, "{name}");

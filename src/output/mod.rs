@@ -12,6 +12,7 @@ pub mod log_file;
 mod named;
 pub mod processes;
 mod progress;
+pub mod recovery_windows;
 mod redaction;
 mod replication;
 mod restore;
