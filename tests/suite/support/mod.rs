@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod cluster;
 pub mod diff;
 pub mod lab;
+pub mod large;
 pub mod manager;
 pub mod mount;
 pub mod process;
