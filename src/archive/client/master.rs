@@ -10,6 +10,8 @@
 //! * For how long: the name of the socket changes every [`LIFETIME`]. A connection that is always in use would otherwise
 //!   live for ever, and with it a name that has since been given another address, or a key that has since been revoked.
 //!   The old one ends by itself when it has been idle.
+//! * Whether it is tried: where a connection cannot be kept although one can be made (a policy that forbids the socket), that
+//!   is remembered for as long as a name of the socket lasts, so that not every call makes two connections.
 //! * When it is given up: the master asks the other side for a sign of life every [`ALIVE_INTERVAL`] seconds, because a
 //!   connection that a firewall has forgotten would hold up the archiving until TCP gives up after a quarter of an hour.
 
@@ -23,7 +25,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::private_directory::PrivateDirectory;
 use super::remote::Remote;
-use crate::base::{host, process};
+use crate::base::{durable, host, process};
 use crate::transport;
 
 /// After this time no call uses the connection any more.
@@ -43,8 +45,8 @@ pub(super) struct Master {
 }
 
 impl Master {
-    /// The connection for `remote`, kept for `persist` seconds after its last use; `None` when none is wanted, or when
-    /// the path of its socket would be too long.
+    /// The connection for `remote`, kept for `persist` seconds after its last use; `None` when none is wanted, when it was
+    /// found that none can be kept, or when the path of its socket would be too long.
     pub(super) fn of(directory: &PrivateDirectory, remote: &Remote, persist: u32) -> Option<Master> {
         if persist == 0 {
             return None;
@@ -59,7 +61,20 @@ impl Master {
             log::debug!("\"{}\" is too long for a control socket", socket.display());
             return None;
         }
-        Some(Master { socket, persist })
+        let master = Master { socket, persist };
+        (!master.renounced().exists()).then_some(master)
+    }
+
+    /// Remembers that no connection can be kept.
+    pub(super) fn renounce(&self) {
+        let path = self.renounced();
+        if let Err(error) = fs::write(&path, b"") {
+            log::debug!("cannot write \"{}\": {error}", path.display());
+        }
+    }
+
+    fn renounced(&self) -> PathBuf {
+        durable::sibling(&self.socket, ".not")
     }
 
     /// Whether an earlier call seems to have left a connection.
@@ -148,6 +163,13 @@ mod tests {
         let master = Master::of(&directory, &remote("a", None), 7).unwrap();
         assert!(!master.is_warm());
         let options = master.options(&remote("a", None));
-        assert!(options.contains(&"ControlPersist=7".to_owned()), "{options:?}");
+        // The program cannot be asked what it is.
+        assert!(
+            options.is_empty() || options.contains(&"ControlPersist=7".to_owned()),
+            "{options:?}"
+        );
+        master.renounce();
+        assert!(Master::of(&directory, &remote("a", None), 7).is_none());
+        assert!(Master::of(&directory, &remote("b", None), 7).is_some());
     }
 }

@@ -126,15 +126,23 @@ impl WalArchive {
         let Some(directory) = self.private(console) else {
             return self.send_alone(None, console);
         };
-        if let Some(acknowledged) = self.acknowledged(&directory) {
-            if acknowledged.holds(&self.wal_path) {
-                return Ok(0);
-            }
-            if let Some(code) = self.send_with_followers(&directory, &acknowledged, console) {
-                return Ok(code);
+        let acknowledged = self.acknowledged(&directory);
+        if let Some(acknowledged) = &acknowledged
+            && acknowledged.holds(&self.wal_path)
+        {
+            return Ok(0);
+        }
+        let master = Master::of(&directory, &self.remote, self.persist);
+        if let Some(acknowledged) = &acknowledged {
+            match self.send_with_followers(&directory, acknowledged, master.as_ref(), console) {
+                Together::Ended(code) => return Ok(code),
+                Together::Alone => {}
+                Together::AloneWithoutMaster { useless } => {
+                    return self.send_without(master.as_ref().filter(|_| useless), console);
+                }
             }
         }
-        self.send_alone(self.master(&directory).as_ref(), console)
+        self.send_alone(master.as_ref(), console)
     }
 
     /// The directory for what is kept between calls; `None` when nothing is to be kept or there is no safe place for it.
@@ -152,10 +160,6 @@ impl WalArchive {
                 None
             }
         }
-    }
-
-    fn master(&self, directory: &PrivateDirectory) -> Option<Master> {
-        Master::of(directory, &self.remote, self.persist)
     }
 
     fn acknowledged(&self, directory: &PrivateDirectory) -> Option<Acknowledged> {
@@ -177,57 +181,73 @@ impl WalArchive {
         }
     }
 
-    /// Sends the file and those that wait behind it. `None` when nothing waits, or when the file is to be sent alone after
-    /// all: whatever was wrong may have been the others' fault.
+    /// Sends the file and those that wait behind it, if any do.
     fn send_with_followers(
         &self,
         directory: &PrivateDirectory,
         acknowledged: &Acknowledged,
+        master: Option<&Master>,
         console: &mut Console<'_>,
-    ) -> Option<i32> {
+    ) -> Together {
         let mut files = followers(&self.wal_path, self.look_ahead);
         if files.is_empty() {
-            return None;
+            return Together::Alone;
         }
         let lead = match acknowledged.lead() {
-            Ok(lead) => lead?,
+            Ok(Some(lead)) => lead,
+            Ok(None) => return Together::Alone,
             Err(error) => {
                 console.warning(format_args!("WAL files are sent one by one: {error}"));
-                return None;
+                return Together::Alone;
             }
         };
         directory.sweep();
         files.insert(0, self.wal_path.clone());
-        let master = self.master(directory);
-        let route = Route::of(master.as_ref(), &self.remote);
+        let route = Route::of(master, &self.remote);
         let begun = Instant::now();
-        let reason = match self.deliver(&files, &route, console) {
+        let (next, reason) = match self.deliver(&files, &route, console) {
             Ok((0, sent)) => {
                 note(lead, &sent, console);
-                return Some(0);
+                return Together::Ended(0);
             }
-            Ok((SSH_FAILED, _)) if !route.may_be_to_blame(begun) => return Some(SSH_FAILED),
-            Ok((code, _)) => format!("exit code {code}"),
-            Err(Failure(text)) => text,
+            Ok((SSH_FAILED, _)) if route.may_be_to_blame(begun) => (
+                Together::AloneWithoutMaster { useless: !route.warm },
+                "the connection failed".to_owned(),
+            ),
+            Ok((SSH_FAILED, _)) => return Together::Ended(SSH_FAILED),
+            Ok((code, _)) => (Together::Alone, format!("exit code {code}")),
+            Err(Failure(text)) => (Together::Alone, text),
         };
         console.warning(format_args!(
             "could not send {} WAL files at once: {reason}; sending only the first",
             files.len()
         ));
-        None
+        next
     }
 
     /// Sends the one file: over the kept connection, and if that fails, over a connection of its own.
     fn send_alone(&self, master: Option<&Master>, console: &mut Console<'_>) -> Result<i32, Failure> {
-        let files = std::slice::from_ref(&self.wal_path);
         let route = Route::of(master, &self.remote);
         let begun = Instant::now();
-        let (code, _) = self.deliver(files, &route, console)?;
+        let (code, _) = self.deliver(std::slice::from_ref(&self.wal_path), &route, console)?;
         if code != SSH_FAILED || !route.may_be_to_blame(begun) {
             return Ok(code);
         }
+        self.send_without(master.filter(|_| !route.warm), console)
+    }
+
+    /// Sends the one file over a connection of its own, after a kept one has failed. If that works, `useless` is the one
+    /// that could not even be made.
+    fn send_without(&self, useless: Option<&Master>, console: &mut Console<'_>) -> Result<i32, Failure> {
         log::debug!("the kept connection has failed: trying without it");
-        Ok(self.deliver(files, &Route::default(), console)?.0)
+        let files = std::slice::from_ref(&self.wal_path);
+        let (code, _) = self.deliver(files, &Route::default(), console)?;
+        if code != SSH_FAILED
+            && let Some(master) = useless
+        {
+            master.renounce();
+        }
+        Ok(code)
     }
 
     /// Runs ssh and feeds it. Returns its exit code, and what the other side has when that is 0.
@@ -302,6 +322,16 @@ impl WalArchive {
 
 /// What went wrong on this host.
 struct Failure(String);
+
+/// How an attempt to send several files ended.
+enum Together {
+    /// With this exit code of ssh.
+    Ended(i32),
+    /// The file is to be sent alone: nothing waits behind it, or what was wrong may have been the others' fault.
+    Alone,
+    /// The same, and over a connection of its own, because the kept one failed: `useless` if it could not even be made.
+    AloneWithoutMaster { useless: bool },
+}
 
 /// How the other side is reached.
 #[derive(Debug, Default)]
