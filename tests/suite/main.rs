@@ -20,6 +20,7 @@ mod sample_hooks;
 mod scale;
 mod scenario;
 mod sending;
+mod streaming;
 mod support;
 mod transports;
 mod traps;
@@ -63,6 +64,7 @@ fn main() {
     trials.extend(scale::trials(&barkeep));
     trials.extend(reflinks::trials(&barkeep));
     trials.extend(unusual_backups::trials(&barkeep));
+    trials.extend(streaming::trials(&barkeep));
     trials.extend(sample_hooks::trials(&barkeep));
     trials.extend(sending::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);

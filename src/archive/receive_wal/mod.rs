@@ -15,6 +15,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+use crate::base::durable;
 use crate::base::error::PathError;
 use crate::base::interrupt::Interrupted;
 use crate::base::lock::{LockError, LockFile};
@@ -119,6 +120,7 @@ pub fn receive_wal(config: &ServerConfig, reporter: &dyn Reporter) -> Result<(),
     let places = Places::of(config)?;
     prepare_slot(config, &facts, reporter)?;
     let program = program::find(config, &facts)?;
+    durable::create_dir_all(&places.streaming)?;
     reset::truncate_damaged(&places.streaming, facts.xlog_segment_size, reporter)?;
     let command = program::command(config, &program, &facts)?;
     log::info!(target: "barman.wal_archiver", "Activating WAL archiving through streaming protocol");

@@ -111,9 +111,13 @@ pub(super) fn supervise(
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break child.wait().at("wait for", &name)?,
             }
-            if let (None, Err(signal)) = (&signalled, interrupt::check()) {
-                announce(signal, reporter);
-                signalled = Some(signal);
+            if let Err(signal) = interrupt::check() {
+                if signalled.is_none() {
+                    announce(signal, reporter);
+                    signalled = Some(signal);
+                }
+                // Again and again: pg_receivewal looks at its flag before it waits for the server, and a signal that comes
+                // between the two is noticed ten seconds later.
                 process::signal(child.id(), Signal::SIGINT).at("stop", &name)?;
             }
         }
