@@ -288,14 +288,16 @@ fn no_acknowledged_commit_is_lost(tool: &Tool) {
     let mut lab = Lab::start("rpo", tool, &options);
     lab.cluster
         .sql("CREATE TABLE acknowledged (id bigint PRIMARY KEY)");
+    let receiver = start_receiver(&lab, tool);
+    wait_streaming(&lab);
+    // The receiver notices that commits wait for it from now on: else none of those below would be acknowledged.
     lab.cluster
         .sql("ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (barman_receive_wal)'");
     lab.cluster.sql("SELECT pg_reload_conf()");
-    let receiver = start_receiver(&lab, tool);
-    eventually(PATIENCE, "the receiver to be synchronous", || {
-        lab.cluster
-            .sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")
-            == "1"
+    eventually(PATIENCE, "what is written to be flushed at once", || {
+        lab.cluster.sql(
+            "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND flush_lsn >= pg_current_wal_lsn()",
+        ) == "1"
     });
     archive_streamed(&lab, tool);
     let backup = lab.backup(tool, &[]);

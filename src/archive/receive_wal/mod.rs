@@ -11,13 +11,16 @@ mod program;
 mod readiness;
 mod reset;
 mod slot;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
 
+use std::time::{Duration, Instant};
+
 use crate::base::durable;
 use crate::base::error::PathError;
-use crate::base::interrupt::Interrupted;
+use crate::base::interrupt::{self, Interrupted};
 use crate::base::lock::{LockError, LockFile};
 use crate::base::report::Reporter;
 use crate::catalog::{Catalog, CatalogError};
@@ -25,11 +28,15 @@ use crate::config::{CreateSlot, NotLocal, ServerConfig};
 use crate::postgres::client::PgError;
 use crate::postgres::conninfo::InvalidConninfo;
 use crate::postgres::facts::Facts;
-use crate::postgres::replication::SlotError;
+use crate::postgres::replication::{SlotError, is_synchronous};
 
 use super::place::Places;
-use readiness::Ready;
+use program::Ended;
 pub use slot::{IfExists, create_slot, drop_slot};
+use waiting::Watch;
+
+/// How long a server may take to notice that a receiver has gone.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Why WAL is not received, or something about it could not be done. The texts are Barman's where it has one.
 #[derive(Debug, thiserror::Error)]
@@ -114,17 +121,60 @@ pub fn receive_wal(config: &ServerConfig, reporter: &dyn Reporter) -> Result<(),
     if !config.streaming_archiver {
         return Err(ReceiveError::Off);
     }
-    let Ready { facts, .. } = readiness::ask(config)?;
+    let ready = readiness::ask(config)?;
     reporter.info(&format!("Starting receive-wal for server {}", config.name));
     let _lock = lock(config, ReceiveError::Running)?;
-    let places = Places::of(config)?;
-    prepare_slot(config, &facts, reporter)?;
-    let program = program::find(config, &facts)?;
-    durable::create_dir_all(&places.streaming)?;
-    reset::truncate_damaged(&places.streaming, facts.xlog_segment_size, reporter)?;
-    let command = program::command(config, &program, &facts)?;
+    prepare_slot(config, &ready.facts, reporter)?;
+    let streaming = Places::of(config)?.streaming;
+    durable::create_dir_all(&streaming)?;
     log::info!(target: "barman.wal_archiver", "Activating WAL archiving through streaming protocol");
-    program::supervise(&config.name, command, reporter)
+    let mut facts = ready.facts;
+    loop {
+        reset::truncate_damaged(&streaming, facts.xlog_segment_size, reporter)?;
+        if let Ended::ByItself = stream(config, &facts, reporter)? {
+            return Ok(());
+        }
+        facts = once_free(config)?;
+    }
+}
+
+/// The server's facts once it has noticed that the receiver before has gone, which frees the slot.
+fn once_free(config: &ServerConfig) -> Result<Facts, ReceiveError> {
+    let deadline = Instant::now() + FAREWELL;
+    loop {
+        let facts = readiness::ask(config)?.facts;
+        match check_slot(config, &facts) {
+            Ok(()) => return Ok(facts),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => {
+                interrupt::check()?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+/// Runs `pg_receivewal` until it ends, or commits begin or cease to wait for us.
+fn stream(config: &ServerConfig, facts: &Facts, reporter: &dyn Reporter) -> Result<Ended, ReceiveError> {
+    let program = program::find(config, facts)?;
+    let synchronous = is_synchronous(&facts.synchronous_standby_names, &config.streaming_archiver_name);
+    let command = program::command(config, &program, synchronous)?;
+    let watch = Watch::start(config, synchronous)?;
+    let ended = program::supervise(&config.name, command, || watch.has_changed(), reporter)?;
+    if ended == Ended::Outdated {
+        let now = if synchronous {
+            "no longer names"
+        } else {
+            "now names"
+        };
+        let name = &config.streaming_archiver_name;
+        log::info!(
+            target: "barman.wal_archiver",
+            "synchronous_standby_names of server {} {now} {name}: starting pg_receivewal anew",
+            config.name
+        );
+    }
+    Ok(ended)
 }
 
 /// `receive-wal --reset`: puts the position where streaming begins to where the server can deliver from.

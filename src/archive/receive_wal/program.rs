@@ -15,7 +15,6 @@ use crate::config::ServerConfig;
 use crate::postgres::client_program::ClientProgram;
 use crate::postgres::conninfo;
 use crate::postgres::facts::Facts;
-use crate::postgres::replication::is_synchronous;
 
 use super::ReceiveError;
 
@@ -46,11 +45,12 @@ fn name_of(program: &ClientProgram) -> String {
         .unwrap_or_default()
 }
 
-/// The command line, as Barman's. Passwords of the connection string are in the environment instead.
+/// The command line, as Barman's. Passwords of the connection string are in the environment instead. `synchronous`: commits
+/// wait until what they wrote is on disk here.
 pub(super) fn command(
     config: &ServerConfig,
     program: &ClientProgram,
-    facts: &Facts,
+    synchronous: bool,
 ) -> Result<Command, ReceiveError> {
     let conninfo = config.streaming_conninfo.as_deref().unwrap_or_default();
     let (shown, password) = conninfo::without_secrets(&conninfo::for_replication(conninfo)?)?;
@@ -68,7 +68,7 @@ pub(super) fn command(
         command.arg(format!("--slot={slot}"));
     }
     // Without it a commit that waits for us would wait until its segment is complete.
-    if is_synchronous(&facts.synchronous_standby_names, &config.streaming_archiver_name) {
+    if synchronous {
         command.arg("--synchronous");
     }
     if let Some(password) = password {
@@ -83,13 +83,23 @@ fn directory_option(directory: &std::path::Path) -> std::ffi::OsString {
     option
 }
 
+/// How the program came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It had nothing more to do.
+    ByItself,
+    /// It was stopped because `outdated` said that it has to be started in another way.
+    Outdated,
+}
+
 /// Runs the program to its end and passes its lines on. A signal to us ends it; so does our own end, whatever its reason:
 /// two receivers must never write to one directory.
 pub(super) fn supervise(
     server: &str,
     mut command: Command,
+    outdated: impl Fn() -> bool,
     reporter: &dyn Reporter,
-) -> Result<(), ReceiveError> {
+) -> Result<Ended, ReceiveError> {
     let name = std::path::PathBuf::from(command.get_program());
     let shown = name
         .file_name()
@@ -101,21 +111,22 @@ pub(super) fn supervise(
         .stderr(Stdio::piped());
     sys::end_with_parent(&mut command, Signal::SIGINT);
     let mut child = command.spawn().at("run", &name)?;
-    let mut signalled = None;
+    let (mut signalled, mut stopped) = (None, false);
     let status = {
         let lines = read_lines(&mut child)?;
         loop {
             match lines.recv_timeout(TICK) {
-                Ok(line) if signalled.is_none() => reporter.info(&format!("{server}: {line}")),
+                Ok(line) if signalled.is_none() && !stopped => reporter.info(&format!("{server}: {line}")),
                 Ok(line) => log::info!(target: "barman.command_wrappers", "{server}: {line}"),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break child.wait().at("wait for", &name)?,
             }
-            if let Err(signal) = interrupt::check() {
-                if signalled.is_none() {
-                    announce(signal, reporter);
-                    signalled = Some(signal);
-                }
+            if let (None, Err(signal)) = (&signalled, interrupt::check()) {
+                announce(signal, reporter);
+                signalled = Some(signal);
+            }
+            stopped |= outdated();
+            if stopped || signalled.is_some() {
                 // Again and again: pg_receivewal looks at its flag before it waits for the server, and a signal that comes
                 // between the two is noticed ten seconds later.
                 process::signal(child.id(), Signal::SIGINT).at("stop", &name)?;
@@ -125,8 +136,11 @@ pub(super) fn supervise(
     if let Some(signal) = signalled.or(interrupt::check().err()) {
         return Err(signal.into());
     }
+    if stopped {
+        return Ok(Ended::Outdated);
+    }
     if status.success() {
-        return Ok(());
+        return Ok(Ended::ByItself);
     }
     Err(ReceiveError::Failed(format!(
         "{shown} terminated with error code: {}",

@@ -9,6 +9,7 @@ use crate::archive::sandbox::Sandbox;
 use crate::base::report::{NoProgress, Progress, Reporter, Total};
 use crate::postgres::facts::{Facts, ReplicationSlot};
 
+use super::program::Ended;
 use super::readiness::Ready;
 use super::{ReceiveError, program, reset};
 
@@ -170,7 +171,7 @@ fn lines_and_exit_codes_are_passed_on() {
         let heard = Heard::default();
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        let result = program::supervise("main", command, &heard);
+        let result = program::supervise("main", command, || false, &heard);
         let mut lines = heard.lines();
         lines.sort();
         (lines, result.map_err(|error| error.to_string()))
@@ -183,5 +184,13 @@ fn lines_and_exit_codes_are_passed_on() {
     );
     let (lines, result) = run("printf 'no line end'");
     assert_eq!(lines, ["main: no line end"]);
-    result.unwrap();
+    assert_eq!(result.unwrap(), Ended::ByItself);
+}
+
+#[test]
+fn what_has_to_be_started_anew_is_stopped() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap 'exit 0' INT; while :; do sleep 0.05; done"]);
+    let ended = program::supervise("main", command, || true, &Heard::default());
+    assert_eq!(ended.unwrap(), Ended::Outdated);
 }
