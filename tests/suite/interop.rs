@@ -290,7 +290,7 @@ fn wal_clients_across(barman: &Tool, barkeep: &Tool) {
         let moment = mark(&lab.cluster, "here");
         lab.archive_everything(server);
         let restore_command = format!(
-            "{} -U barman backup-host main %f %p",
+            "{} -p 2 -U barman backup-host main %f %p",
             client.program("barman-wal-restore").display()
         );
         let options = [

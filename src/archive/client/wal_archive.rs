@@ -335,7 +335,7 @@ enum Together {
 
 /// How the other side is reached.
 #[derive(Debug, Default)]
-struct Route {
+pub(super) struct Route {
     /// The options of ssh for a kept connection; none for a plain one.
     options: Vec<String>,
     /// Whether an earlier call has made the connection.
@@ -343,7 +343,8 @@ struct Route {
 }
 
 impl Route {
-    fn of(master: Option<&Master>, remote: &Remote) -> Route {
+    /// Over the kept connection, or over a connection of its own.
+    pub(super) fn of(master: Option<&Master>, remote: &Remote) -> Route {
         let Some(master) = master else {
             return Route::default();
         };
@@ -354,12 +355,17 @@ impl Route {
         }
     }
 
+    /// What ssh is told in front of everything else.
+    pub(super) fn options(&self) -> &[String] {
+        &self.options
+    }
+
     fn is_kept(&self) -> bool {
         !self.options.is_empty()
     }
 
     /// Whether a failure of ssh may come from keeping the connection: an old one was lost, or ssh did not even try.
-    fn may_be_to_blame(&self, begun: Instant) -> bool {
+    pub(super) fn may_be_to_blame(&self, begun: Instant) -> bool {
         self.is_kept() && (self.warm || begun.elapsed() < QUICK)
     }
 }
