@@ -28,10 +28,10 @@ usage: tests/bench [--quick] [--rounds N] [--rows ROW,ROW,…]
   --quick      a cluster of 200 MB instead of 2.2 GB
   --rounds N   how often everything is done (3)
   --rows       only these: full restore remote delta verify incremental chain merge xfs files
-               bandwidth sparse archive-wal catalog";
+               bandwidth sparse archive-wal wal-restore catalog";
 
 /// What barkeep promises. Absolute times depend on the machine; these do not, much.
-const TARGETS: [Target; 21] = [
+const TARGETS: [Target; 22] = [
     ("full", "barkeep", "Barman", 0.55),
     ("full", "barkeep", "pgBackRest", 0.75),
     ("full", "barkeep", "floor", 1.2),
@@ -52,6 +52,7 @@ const TARGETS: [Target; 21] = [
     ("50,000 files, linked", "barkeep", "Barman", 0.40),
     ("archive-wal, gzip", "barkeep", "Barman", 0.20),
     ("archive-wal, zstd", "barkeep", "Barman", 0.25),
+    ("replay, restore_command over ssh", "barkeep", "Barman", 0.20),
     ("list-backups", "barkeep", "Barman", 0.001),
 ];
 

@@ -8,6 +8,7 @@ mod incremental;
 mod pages;
 mod restore;
 mod wal_archive;
+mod wal_restore;
 mod xfs;
 
 use std::path::{Path, PathBuf};
@@ -70,6 +71,9 @@ impl<'a> Bench<'a> {
     pub fn perform(mut self, rounds: usize, segments: usize, wanted: &dyn Fn(&str) -> bool) -> Outcome {
         if wanted("archive-wal") {
             self.archives(rounds, segments)?;
+        }
+        if wanted("wal-restore") {
+            self.replays(rounds, segments)?;
         }
         if wanted("catalog") {
             self.catalog()?;

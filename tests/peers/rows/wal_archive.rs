@@ -79,7 +79,7 @@ impl Bench<'_> {
     }
 
     /// The next so many segments that pgbench fills.
-    fn collect(&self, segments: usize) -> Result<PathBuf, String> {
+    pub(super) fn collect(&self, segments: usize) -> Result<PathBuf, String> {
         let field = self.field;
         let directory = field.scratch.join("collected");
         make_directory(&directory, &field.cluster.owner);
