@@ -109,6 +109,9 @@ _barkeep() {
             barkeep,recover)
                 cmd="barkeep__subcmd__restore"
                 ;;
+            barkeep,recovery-windows)
+                cmd="barkeep__subcmd__recovery__subcmd__windows"
+                ;;
             barkeep,replication-status)
                 cmd="barkeep__subcmd__replication__subcmd__status"
                 ;;
@@ -161,7 +164,7 @@ _barkeep() {
 
     case "${cmd}" in
         barkeep)
-            opts="-v -c -q -d -f -h --version --config --colour --color --log-level --quiet --debug --format --help help list-servers list-server list-processes list-process terminate-process cron lock-directory-cleanup backup list-backups list-backup status replication-status rebuild-xlogdb restore recover show-servers show-server switch-wal switch-xlog check diagnose sync-info sync-backup sync-wals show-backup show-backups list-files delete get-wal put-wal archive-wal receive-wal check-backup verify-backup verify export-backup import-backup generate-manifest keep merge check-wal-archive config-switch config-update cloud-wal-archive cloud-wal-restore"
+            opts="-v -c -q -d -f -h --version --config --colour --color --log-level --quiet --debug --format --help help list-servers list-server list-processes list-process terminate-process cron lock-directory-cleanup backup list-backups list-backup status replication-status rebuild-xlogdb restore recover show-servers show-server switch-wal switch-xlog check diagnose sync-info sync-backup sync-wals show-backup show-backups list-files delete get-wal put-wal archive-wal receive-wal check-backup verify-backup verify export-backup import-backup generate-manifest keep merge recovery-windows check-wal-archive config-switch config-update cloud-wal-archive cloud-wal-restore"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -696,6 +699,20 @@ _barkeep() {
             ;;
         barkeep__subcmd__receive__subcmd__wal)
             opts="-h --stop --reset --create-slot --if-not-exists --drop-slot --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        barkeep__subcmd__recovery__subcmd__windows)
+            opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -23,7 +23,7 @@ _barman__wal__restore() {
 
     case "${cmd}" in
         barman__wal__restore)
-            opts="-V -U -c -s -p -P -z -j -t -h --version --user --port --config --sleep --parallel --spool-dir --partial --gzip --bzip2 --keep-compression --test --help"
+            opts="-V -U -c -s -p -P -z -j -t -h --version --user --port --config --sleep --parallel --spool-dir --retry --persist --fetch-ahead --partial --gzip --bzip2 --keep-compression --test --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -66,6 +66,14 @@ _barman__wal__restore() {
                     return 0
                     ;;
                 --spool-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retry)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --persist)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

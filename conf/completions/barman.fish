@@ -52,7 +52,7 @@ complete -c barman -n "__fish_barman_needs_command" -f -a "backup" -d 'Take a ba
 complete -c barman -n "__fish_barman_needs_command" -f -a "list-backups" -d 'List the backups of servers'
 complete -c barman -n "__fish_barman_needs_command" -f -a "list-backup" -d 'List the backups of servers'
 complete -c barman -n "__fish_barman_needs_command" -f -a "status" -d 'Show the state of servers and of their backups'
-complete -c barman -n "__fish_barman_needs_command" -f -a "replication-status" -d 'Show who streams WAL from servers (not in this version)'
+complete -c barman -n "__fish_barman_needs_command" -f -a "replication-status" -d 'Show who streams WAL from servers, and how far each of them is'
 complete -c barman -n "__fish_barman_needs_command" -f -a "rebuild-xlogdb" -d 'Write the database of WAL files anew, from the files in the archive'
 complete -c barman -n "__fish_barman_needs_command" -f -a "restore" -d 'Restore a server, to the end of a backup or to a later point'
 complete -c barman -n "__fish_barman_needs_command" -f -a "recover" -d 'Restore a server, to the end of a backup or to a later point'
@@ -72,7 +72,7 @@ complete -c barman -n "__fish_barman_needs_command" -f -a "delete" -d 'Delete a 
 complete -c barman -n "__fish_barman_needs_command" -f -a "get-wal" -d 'Send a WAL file of a server to standard output, or put it into a directory'
 complete -c barman -n "__fish_barman_needs_command" -f -a "put-wal" -d 'Take WAL files from standard input, as a tar stream, into the incoming directory of a server'
 complete -c barman -n "__fish_barman_needs_command" -f -a "archive-wal" -d 'Archive the WAL files that have arrived from a server'
-complete -c barman -n "__fish_barman_needs_command" -f -a "receive-wal" -d 'Receive WAL by streaming replication (not in this version)'
+complete -c barman -n "__fish_barman_needs_command" -f -a "receive-wal" -d 'Receive WAL by streaming replication, until it is stopped'
 complete -c barman -n "__fish_barman_needs_command" -f -a "check-backup" -d 'Check that the WAL files a backup needs are archived, and set its status accordingly'
 complete -c barman -n "__fish_barman_needs_command" -f -a "verify-backup" -d 'Check the files of a backup against its manifest, and its pages against their checksums'
 complete -c barman -n "__fish_barman_needs_command" -f -a "verify" -d 'Check the files of a backup against its manifest, and its pages against their checksums'
@@ -81,6 +81,7 @@ complete -c barman -n "__fish_barman_needs_command" -f -a "import-backup" -d 'Ad
 complete -c barman -n "__fish_barman_needs_command" -f -a "generate-manifest" -d 'Write the manifest of a backup that has none'
 complete -c barman -n "__fish_barman_needs_command" -f -a "keep" -d 'Keep a backup from being deleted, whatever the retention policy says'
 complete -c barman -n "__fish_barman_needs_command" -f -a "merge" -d 'Turn an incremental backup and everything that it builds on into one full backup'
+complete -c barman -n "__fish_barman_needs_command" -f -a "recovery-windows" -d 'Show the intervals that servers can be recovered to, by backup and timeline, and the gaps in their WAL archives'
 complete -c barman -n "__fish_barman_needs_command" -f -a "check-wal-archive" -d 'Check that the WAL archive of a server is fit for a new cluster: that it holds no WAL files yet'
 complete -c barman -n "__fish_barman_needs_command" -f -a "config-switch" -d 'Apply a model to a server, or take it off (not in this version)'
 complete -c barman -n "__fish_barman_needs_command" -f -a "config-update" -d 'Change configuration files (not in this version)'
@@ -290,6 +291,7 @@ complete -c barman -n "__fish_barman_using_subcommand keep" -s h -l help -d 'Pri
 complete -c barman -n "__fish_barman_using_subcommand merge" -s j -l jobs -d 'Change this many files at the same time; parallel_jobs of the configuration, if nothing is said' -r
 complete -c barman -n "__fish_barman_using_subcommand merge" -l dry-run -d 'Say what would be done, and do nothing'
 complete -c barman -n "__fish_barman_using_subcommand merge" -s h -l help -d 'Print help'
+complete -c barman -n "__fish_barman_using_subcommand recovery-windows" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c barman -n "__fish_barman_using_subcommand check-wal-archive" -l timeline -d 'Allow WAL files of earlier timelines than this one' -r
 complete -c barman -n "__fish_barman_using_subcommand check-wal-archive" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand config-switch" -l reset -d 'Take the active model off'

@@ -4,35 +4,41 @@
 //! its source is removed. What a crash leaves behind is a source whose content the archive already has; the next run
 //! finds it, records it if that is missing, and removes the source.
 //!
-//! Files are prepared (compressed, encrypted, compared) by several threads and stored in groups that share their syncs;
-//! with hook scripts they go one by one, because a script may look at what is there.
+//! Files are prepared (looked at, compressed, encrypted, compared) on all cores, and stored in their order, in groups that
+//! share their syncs; with hook scripts they go one by one, because a script may look at what is there.
 
 mod arrivals;
-mod errors_directory;
+pub mod errors_directory;
+mod pipeline;
 mod prepare;
+pub mod space;
 mod store;
+mod validate;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::base::error::PathError;
-use crate::base::interrupt::{self, Interrupted};
+use crate::base::interrupt::Interrupted;
 use crate::base::lock::LockError;
 use crate::base::report::Reporter;
 use crate::catalog::{Catalog, CatalogError};
-use crate::codec::{CodecError, Compression, WalCodec};
+use crate::codec::CodecError;
 use crate::config::{NotLocal, ServerConfig};
 use crate::hooks::{HookError, HookEvent, HookRunner, Phase};
 
 use super::place::{Places, wal_codec};
 use arrivals::{Arrivals, Source};
+use prepare::Workshop;
+use validate::Validator;
 
-/// How many files share their syncs.
-const GROUP: usize = 32;
-/// How many files are compressed at once, at most.
-const WORKERS: usize = 4;
+/// The memory that all encoders together may take, in bytes.
+const ENCODER_MEMORY: u64 = 512 << 20;
 
 /// When the headers of a run are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +82,10 @@ pub struct ArchiveReport {
     pub duplicates: Vec<String>,
     /// The objects that are no WAL files, moved to the errors directory.
     pub unknown: Vec<String>,
+    /// The files that are damaged or of another cluster, moved to the errors directory. Each was reported as an error.
+    pub rejected: Vec<String>,
+    /// The file system of the archive is nearly full: the rest waits. That was reported as an error.
+    pub out_of_space: bool,
     /// The files that could not be archived and stay where they are, with the reason. Each was reported as an error.
     pub failed: Vec<(String, String)>,
 }
@@ -107,9 +117,15 @@ pub fn archive_wal(
         }
         Err(error) => return Err(ArchiveError::Lock(error)),
     };
+    let workshop = Workshop {
+        codec: wal_codec(config),
+        validator: Validator::of(&catalog, config.wal_validation),
+        layout: catalog.layout().clone(),
+    };
     let mut run = Run {
         places: Places::of(config)?,
-        codec: wal_codec(config),
+        workshop: Arc::new(workshop),
+        durable_directories: BTreeSet::new(),
         catalog,
         hooks,
         reporter,
@@ -132,8 +148,10 @@ pub fn archive_wal(
 /// One run.
 struct Run<'a> {
     places: Places,
-    codec: WalCodec,
+    workshop: Arc<Workshop>,
     catalog: Catalog,
+    /// Directories of the archive whose names are durable.
+    durable_directories: BTreeSet<PathBuf>,
     hooks: &'a HookRunner,
     reporter: &'a dyn Reporter,
     announce: Announce,
@@ -197,12 +215,13 @@ impl Run<'_> {
             self.catalog
                 .xlogdb()
                 .scan(|_| Ok::<_, CatalogError>(std::ops::ControlFlow::Break(())))?;
-            let size = if self.has_hooks() { 1 } else { GROUP };
-            for group in arrivals.queue.chunks(size) {
-                interrupt::check()?;
-                if let Progress::Stop = self.group(group)? {
-                    return Ok(());
-                }
+            let progress = if self.has_hooks() {
+                self.one_by_one(&arrivals.queue)?
+            } else {
+                self.all_at_once(&arrivals.queue)?
+            };
+            if let Progress::Stop = progress {
+                return Ok(());
             }
         }
         self.put_aside(arrivals.unknown);
@@ -227,13 +246,15 @@ impl Run<'_> {
             .any(|phase| self.hooks.concerns(HookEvent::Archive, phase))
     }
 
-    /// How many files are prepared at the same time.
+    /// How many files are prepared at the same time: as many as there are cores, unless memory is short.
     fn workers(&self) -> usize {
-        // One xz encoder takes as much memory as dozens of the others.
-        match self.codec.compression {
-            Some(Compression::Xz) => 1,
-            _ => std::thread::available_parallelism().map_or(1, |count| count.get().min(WORKERS)),
-        }
+        let codec = &self.workshop.codec;
+        let each = codec
+            .compression
+            .map_or(0, |compression| compression.encoder_memory(codec.level));
+        let by_memory = usize::try_from(ENCODER_MEMORY / each.max(1)).unwrap_or(usize::MAX);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        cores.min(by_memory).max(1)
     }
 
     /// Reports a file that stays where it is.

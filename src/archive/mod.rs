@@ -13,6 +13,7 @@ pub mod compare;
 pub mod get_wal;
 pub mod place;
 pub mod put_wal;
+pub mod receive_wal;
 
 pub use archive_wal::{Announce, ArchiveError, ArchiveReport, archive_wal};
 pub use place::{Places, wal_codec};

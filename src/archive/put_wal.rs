@@ -3,8 +3,13 @@
 //! The stream holds files and, in a member `SHA256SUMS` or `MD5SUMS`, their checksums. Nothing is accepted unless
 //! everything is: every file is written to a hidden name and synced, all checksums are compared, and only then are the
 //! files renamed and the directory synced. The caller may report success only after [`put_wal`] has returned.
+//!
+//! A file that was received before is a success and changes nothing. One whose name is known with another content is a
+//! success, too, and kept beside: see [`duplicate`].
 
+mod duplicate;
 mod error;
+mod syncing;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -24,6 +29,9 @@ use crate::postgres::wal_name::WalKind;
 use super::compare::same_content;
 use super::place::Places;
 
+use syncing::Syncing;
+
+pub use duplicate::Duplicate;
 pub use error::PutWalError;
 
 /// The longest list of checksums that is read: room for a hundred thousand files.
@@ -38,16 +46,25 @@ pub struct Received {
     pub checksum: String,
 }
 
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// Every file of it.
+    pub received: Vec<Received>,
+    /// Those that were put into the errors directory.
+    pub duplicates: Vec<Duplicate>,
+}
+
 /// Receives the files of the tar stream `input` into the incoming directory. When it returns they are on disk.
 ///
 /// # Errors
-/// Nothing was accepted, for the reason given.
-pub fn put_wal(places: &Places, codec: &WalCodec, input: impl Read) -> Result<Vec<Received>, PutWalError> {
+/// Not everything was accepted, for the reason given: all of it is to be sent again.
+pub fn put_wal(places: &Places, codec: &WalCodec, input: impl Read) -> Result<Delivered, PutWalError> {
     let mut delivery = Delivery::new(places);
     delivery.unpack(input)?;
-    let checksums = delivery.verify()?;
-    delivery.accept(codec)?;
-    for received in &checksums {
+    let received = delivery.verify()?;
+    let duplicates = delivery.accept(codec)?;
+    for received in &received {
         log::info!(
             target: "barman.server",
             "Received file '{}' with checksum '{}' by put-wal for server '{}'",
@@ -56,7 +73,7 @@ pub fn put_wal(places: &Places, codec: &WalCodec, input: impl Read) -> Result<Ve
             places.server
         );
     }
-    Ok(checksums)
+    Ok(Delivered { received, duplicates })
 }
 
 /// A delivery under way. Dropping it removes the temporary files.
@@ -65,9 +82,20 @@ struct Delivery<'a> {
     files: BTreeMap<String, Unpacked>,
     expected: BTreeMap<String, String>,
     md5: bool,
+    syncing: Syncing,
 }
 
-/// A file under its temporary name, synced.
+/// What is known of a name.
+enum Known {
+    /// Nothing, or nothing that could be compared.
+    New,
+    /// The same content.
+    Same,
+    /// Another content, in this file.
+    Other(PathBuf),
+}
+
+/// A file under its temporary name, synced when everything has been unpacked.
 struct Unpacked {
     temporary: PathBuf,
     sha256: String,
@@ -80,6 +108,7 @@ impl<'a> Delivery<'a> {
             files: BTreeMap::new(),
             expected: BTreeMap::new(),
             md5: false,
+            syncing: Syncing::default(),
         }
     }
 
@@ -101,6 +130,7 @@ impl<'a> Delivery<'a> {
             let mut entry = entry.map_err(|source| self.stream_error(source))?;
             self.member(&mut entry)?;
         }
+        std::mem::take(&mut self.syncing).finish()?;
         Ok(())
     }
 
@@ -179,8 +209,8 @@ impl<'a> Delivery<'a> {
         if let Some(mtime) = mtime {
             file.set_modified(mtime).at("set the time of", &temporary)?;
         }
-        file.sync_all().at("sync", &temporary)?;
         unpacked.sha256 = hexadecimal(&hash.finalize());
+        self.syncing.add(file, temporary)?;
         Ok(())
     }
 
@@ -221,93 +251,86 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Gives the files their names. The ones that were received before are dropped when they are the same, and the whole
-    /// delivery is refused when they are not.
-    fn accept(&mut self, codec: &WalCodec) -> Result<(), PutWalError> {
-        let mut known = Vec::new();
+    /// Gives the files their names. Those that were received before are dropped when they are the same, and kept beside
+    /// when they are not.
+    fn accept(&mut self, codec: &WalCodec) -> Result<Vec<Duplicate>, PutWalError> {
+        let mut duplicates = Vec::new();
         for (name, file) in &self.files {
-            if self.received_before(codec, name, &file.temporary)? {
-                known.push(name.clone());
-            }
-        }
-        for (name, file) in &self.files {
-            let target = self.places.incoming.join(name);
-            if known.contains(name) {
-                continue;
-            }
-            // Not over a file that another delivery has put there since it was looked for.
-            match fs::hard_link(&file.temporary, &target) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    // Two deliveries at once, or one that cannot be compared: never replace what was acknowledged.
-                    if !self.received_before(codec, name, &file.temporary)? {
-                        return Err(PutWalError::Duplicate {
-                            name: name.clone(),
-                            server: self.server(),
-                            existing: target,
-                        });
-                    }
-                }
-                Err(error) => {
-                    log::debug!("cannot link \"{}\": {error}", target.display());
-                    fs::rename(&file.temporary, &target).at("rename to", &target)?;
-                }
+            if let Some(existing) = self.place(codec, name, &file.temporary)? {
+                let duplicate = duplicate::keep(self.places, codec, name, &file.temporary, &existing)?;
+                log::warn!(
+                    target: "barman.server",
+                    "{name} is known as \"{}\" with another content: the new one is \"{}\". Find out which cluster \
+                     it comes from",
+                    existing.display(),
+                    duplicate.kept.display()
+                );
+                duplicates.push(duplicate);
             }
         }
         self.remove_temporaries();
         durable::sync_dir(&self.places.incoming)?;
-        Ok(())
+        Ok(duplicates)
     }
 
-    /// Whether this file waits in the incoming directory already; an error when another content is there or in the
-    /// archive.
+    /// Gives one file its name, unless it is known. Returns the file that has the name with another content.
+    fn place(&self, codec: &WalCodec, name: &str, temporary: &Path) -> Result<Option<PathBuf>, PutWalError> {
+        match self.known(codec, name, temporary)? {
+            Known::Same => return Ok(None),
+            Known::Other(existing) => return Ok(Some(existing)),
+            Known::New => {}
+        }
+        let target = self.places.incoming.join(name);
+        loop {
+            // Not over a file that another delivery has put there since it was looked for.
+            match fs::hard_link(temporary, &target) {
+                Ok(()) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    log::debug!("cannot link \"{}\": {error}", target.display());
+                    fs::rename(temporary, &target).at("rename to", &target)?;
+                    return Ok(None);
+                }
+            }
+            // Two deliveries at once, or one that cannot be compared: never replace what was acknowledged.
+            match self.known(codec, name, temporary)? {
+                Known::Same => return Ok(None),
+                Known::Other(existing) => return Ok(Some(existing)),
+                Known::New if target.exists() => return Ok(Some(target)),
+                // The archiver has taken it meanwhile.
+                Known::New => {}
+            }
+        }
+    }
+
+    /// Whether this file waits in the incoming directory already, or another content is there or in the archive.
     ///
     /// A file that the archive holds is still let in: the archiver drops it, after it has made sure that the database of
     /// WAL files knows it.
-    fn received_before(&self, codec: &WalCodec, name: &str, file: &Path) -> Result<bool, PutWalError> {
+    fn known(&self, codec: &WalCodec, name: &str, file: &Path) -> Result<Known, PutWalError> {
         let incoming = self.places.incoming.join(name);
-        if self.same_as_existing(codec, name, file, &incoming)? {
-            // An earlier delivery may have died before it had synced what it had renamed.
-            match durable::sync_file(&incoming) {
-                Ok(()) => {
-                    durable::sync_parent(&incoming)?;
-                    return Ok(true);
+        match compared(codec, name, file, &incoming) {
+            Known::Same => {
+                // An earlier delivery may have died before it had synced what it had renamed.
+                match durable::sync_file(&incoming) {
+                    Ok(()) => {
+                        durable::sync_parent(&incoming)?;
+                        return Ok(Known::Same);
+                    }
+                    // Archived between the two looks.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error.into()),
                 }
-                // Archived between the two looks.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
             }
+            Known::Other(existing) => return Ok(Known::Other(existing)),
+            Known::New => {}
         }
-        if let Some(archived) = self.places.archived(name) {
-            self.same_as_existing(codec, name, file, &archived)?;
+        if let Some(archived) = self.places.archived(name)
+            && let Known::Other(existing) = compared(codec, name, file, &archived)
+        {
+            return Ok(Known::Other(existing));
         }
-        Ok(false)
-    }
-
-    /// Whether `existing` is there and has the content of `file`; an error when it has another content.
-    fn same_as_existing(
-        &self,
-        codec: &WalCodec,
-        name: &str,
-        file: &Path,
-        existing: &Path,
-    ) -> Result<bool, PutWalError> {
-        if !existing.exists() {
-            return Ok(false);
-        }
-        match same_content(codec, file, existing) {
-            Ok(true) => Ok(true),
-            Ok(false) => Err(PutWalError::Duplicate {
-                name: name.to_owned(),
-                server: self.server(),
-                existing: existing.to_path_buf(),
-            }),
-            Err(error) => {
-                // Encrypted without a passphrase, damaged, or gone meanwhile: the archiver keeps both.
-                log::warn!(target: "barman.server", "cannot compare {name} with \"{}\": {error}", existing.display());
-                Ok(false)
-            }
-        }
+        Ok(Known::New)
     }
 
     fn remove_temporaries(&mut self) {
@@ -325,6 +348,22 @@ impl<'a> Delivery<'a> {
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
         self.remove_temporaries();
+    }
+}
+
+/// Compares a file with one that may be there.
+fn compared(codec: &WalCodec, name: &str, file: &Path, existing: &Path) -> Known {
+    if !existing.exists() {
+        return Known::New;
+    }
+    match same_content(codec, file, existing) {
+        Ok(true) => Known::Same,
+        Ok(false) => Known::Other(existing.to_path_buf()),
+        Err(error) => {
+            // Encrypted without a passphrase, damaged, or gone meanwhile: the archiver keeps both.
+            log::warn!(target: "barman.server", "cannot compare {name} with \"{}\": {error}", existing.display());
+            Known::New
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{PoisonError, RwLock};
 
@@ -51,6 +53,21 @@ pub fn prefixed(prefix: &OsStr) -> OsString {
         path.push(inherited);
     }
     path
+}
+
+/// The file that `program` means: itself when it has a slash, else the first of that name in `PATH` that can be run.
+#[must_use]
+pub fn find(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return Some(program.to_path_buf());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| {
+            file.metadata()
+                .is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
+        })
 }
 
 /// Runs a program to its end and collects what it wrote.

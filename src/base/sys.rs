@@ -7,7 +7,11 @@ use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
 
 unsafe extern "C" {
     // Both are thin wrappers of glibc and musl on 64-bit Linux, where off_t and size_t are 64 bits wide.
@@ -129,6 +133,24 @@ pub fn cached_windows(file: &File, length: u64, window: usize) -> Vec<bool> {
         .chunks((window / page).max(1))
         .map(|chunk| chunk.iter().any(|page| page & 1 == 1))
         .collect()
+}
+
+/// Makes the program that `command` will run get `signal` when the thread that starts it ends, however that happens: also
+/// when this process is killed.
+pub fn end_with_parent(command: &mut Command, signal: Signal) {
+    let parent = nix::unistd::getpid();
+    let arm = move || {
+        nix::sys::prctl::set_pdeathsig(signal)?;
+        // Had the parent ended before, no signal would come any more.
+        if nix::unistd::getppid() == parent {
+            Ok(())
+        } else {
+            Err(io::Error::from(io::ErrorKind::Interrupted))
+        }
+    };
+    // SAFETY: between fork and exec only `prctl` and `getppid` are called: both are system calls and nothing else, no memory
+    // is allocated and no lock is taken.
+    unsafe { command.pre_exec(arm) };
 }
 
 /// Sets `HOME` for this process and its children: ssh and libpq look for the user's files there.

@@ -33,6 +33,7 @@ mod status;
 mod verification;
 mod wal_archive_check;
 mod wal_entry;
+mod wal_rate;
 mod wal_removal;
 mod xlogdb;
 

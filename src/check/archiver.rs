@@ -5,6 +5,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::archive::archive_wal::errors_directory::REASON;
+use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 
 use super::context::Context;
@@ -50,34 +52,70 @@ fn archive_command(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     }
 }
 
-/// What lies in the errors directory, by the reason that ends the names.
+/// The endings of what is put aside, as Barman and this program write them, with their names in the hint.
+const KINDS: [(&str, &str); 5] = [
+    (".duplicate", "duplicates"),
+    (".unknown", "unknown"),
+    (".damaged", "damaged"),
+    (".foreign", "foreign"),
+    ("", "unknown failure"),
+];
+
+/// What lies in the errors directory, by the reason that ends the names; a damaged or foreign segment by its name, too.
 fn errors(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
-    let mut counts = [("duplicates", 0_usize), ("unknown", 0), ("unknown failure", 0)];
-    let names = match names(&context.server.errors_directory) {
+    let directory = &context.server.errors_directory;
+    let mut names = match names(directory) {
         Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return sink.note("archiver errors", false, error.to_string()),
     };
-    for name in names {
+    names.retain(|name| !name.as_encoded_bytes().ends_with(REASON.as_bytes()));
+    let mut counts = [0_usize; KINDS.len()];
+    for name in &names {
         let name = name.as_encoded_bytes();
-        let kind = if name.ends_with(b".duplicate") {
-            "duplicates"
-        } else if name.ends_with(b".unknown") {
-            "unknown"
-        } else {
-            "unknown failure"
-        };
-        counts
-            .iter_mut()
-            .filter(|(known, _)| *known == kind)
-            .for_each(|(_, count)| *count += 1);
+        let kind = KINDS
+            .iter()
+            .position(|(ending, _)| name.ends_with(ending.as_bytes()));
+        if let Some(count) = kind.and_then(|kind| counts.get_mut(kind)) {
+            *count += 1;
+        }
     }
-    let found: Vec<String> = counts
+    let mut found: Vec<String> = KINDS
         .iter()
+        .zip(counts)
         .filter(|(_, count)| *count > 0)
-        .map(|(kind, count)| format!("{kind}: {count}"))
+        .map(|((_, kind), count)| format!("{kind}: {count}"))
         .collect();
+    found.extend(rejected(
+        directory,
+        &names,
+        &context.server.incoming_wals_directory,
+    ));
     sink.note("archiver errors", found.is_empty(), found.join(", "))
+}
+
+/// The newest segment that was refused, why, and what to do.
+fn rejected(directory: &Path, names: &[OsString], incoming: &Path) -> Option<String> {
+    let refused = |name: &str| name.ends_with(".damaged") || name.ends_with(".foreign");
+    // Names go on with the time at which they were put aside.
+    let newest = names
+        .iter()
+        .filter_map(|name| name.to_str().filter(|name| refused(name)))
+        .max_by_key(|name| name.get(24..).unwrap_or_default())?;
+    let path = directory.join(newest);
+    let reason = fs::read_to_string(durable::sibling(&path, REASON))
+        .inspect_err(|error| log::debug!("{error}"))
+        .unwrap_or_default();
+    let segment = newest.split('.').next().unwrap_or_default();
+    let remedy = if newest.ends_with(".foreign") {
+        "find out which server sends its WAL here, and remove the file".to_owned()
+    } else {
+        format!(
+            "copy {segment} from pg_wal of the server or a standby to '{}', then remove the damaged file",
+            incoming.display()
+        )
+    };
+    Some(format!("'{}': {}; {remedy}", path.display(), reason.trim_end()))
 }
 
 fn names(directory: &Path) -> Result<Vec<OsString>, PathError> {

@@ -9,6 +9,7 @@ use crate::postgres::client::{PgError, Session};
 use crate::postgres::client_program::ClientProgram;
 use crate::postgres::facts::Facts;
 use crate::postgres::streaming::StreamingFacts;
+use crate::postgres::wal_name::DEFAULT_SEGMENT_SIZE;
 
 use super::CheckOptions;
 
@@ -85,6 +86,12 @@ impl Context {
             .iter()
             .rev()
             .find(|(_, info)| info.status.copy_done())
+    }
+
+    /// Bytes of a WAL segment.
+    pub(super) fn segment_size(&self) -> u64 {
+        self.newest()
+            .map_or(DEFAULT_SEGMENT_SIZE, |(_, info)| info.xlog_segment_size)
     }
 
     /// How many backups have a status.

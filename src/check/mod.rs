@@ -13,9 +13,11 @@ mod backups;
 mod context;
 mod directories;
 mod executor;
+mod gaps;
 mod identity;
 mod postgres;
 mod slots;
+mod space;
 mod storage;
 mod streaming;
 mod wal;
@@ -214,7 +216,9 @@ fn run(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     executor::check(context, sink)?;
     identity::check(context, sink)?;
     streaming::check(context, sink)?;
-    archiver::check(context, sink)
+    archiver::check(context, sink)?;
+    gaps::check(context, sink)?;
+    space::check(context, sink)
 }
 
 /// Receives the results until the checks are done or the time is up.

@@ -8,7 +8,11 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 
 use super::*;
+use crate::catalog::{BackupId, BackupInfo, BackupStatus, Catalog};
 use crate::config::Config;
+use crate::postgres::lsn::Lsn;
+use crate::postgres::wal_header::sample_header;
+use crate::postgres::wal_name::SegmentName;
 
 /// A home directory with a server `m`, removed at the end.
 struct Sandbox {
@@ -165,7 +169,9 @@ fn a_server_without_wal_says_so_and_monitoring_changes_nothing() {
     let sandbox = Sandbox::new();
     fs::remove_file(sandbox.directory.join("m/wals/m-xlog.db")).unwrap();
     let segment = sandbox.directory.join("m/incoming/000000010000000000000001");
-    fs::write(&segment, vec![0; 4096]).unwrap();
+    let mut content = sample_header("000000010000000000000001", 1 << 20, 7);
+    content.resize(1 << 20, 0);
+    fs::write(&segment, content).unwrap();
     let server = sandbox.server("active = false");
     let report_of_monitoring = report(&server, Intrusion::Monitoring);
     assert!(!found(&report_of_monitoring, "WAL archive").unwrap().ok);
@@ -265,4 +271,50 @@ fn a_limit_of_zero_is_none() {
     assert_eq!(limit(None), Some(Duration::from_secs(7)));
     assert_eq!(limit(Some(0)), None);
     assert_eq!(limit(Some(3)), Some(Duration::from_secs(3)));
+}
+
+#[test]
+fn missing_wal_and_refused_segments_are_named() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server("active = false");
+    let quiet = report(&server, Intrusion::Monitoring);
+    assert_eq!(found(&quiet, "wal gaps"), None);
+    let mut info = BackupInfo::empty(BackupId::parse("20260101T000000").unwrap());
+    info.begin_wal = SegmentName::parse("000000010000000000000001");
+    info.end_wal = info.begin_wal;
+    info.begin_xlog = Some(Lsn(0x0100_0028));
+    info.end_xlog = Some(Lsn(0x0100_0138));
+    info.status = BackupStatus::Done;
+    Catalog::of(&server).unwrap().save(&info).unwrap();
+    fs::create_dir(sandbox.directory.join("m/wals/0000000100000000")).unwrap();
+    for number in [1, 2, 4] {
+        sandbox.touch(&format!("wals/0000000100000000/00000001000000000000000{number}"));
+    }
+    let aside = "errors/000000010000000000000003.20260101T000000Z.damaged";
+    sandbox.touch(aside);
+    fs::write(
+        sandbox.directory.join(format!("m/{aside}.reason")),
+        "it is broken\n",
+    )
+    .unwrap();
+    let report = report(&server, Intrusion::Monitoring);
+    let gaps = found(&report, "wal gaps").unwrap();
+    assert!(!gaps.ok && !gaps.blocks_backup);
+    assert!(
+        gaps.hint
+            .starts_with("timeline 1: 000000010000000000000003 is missing: put aside as")
+            && gaps.hint.contains("it is broken")
+            && gaps.hint.contains("barman recovery-windows m"),
+        "{}",
+        gaps.hint
+    );
+    let errors = found(&report, "archiver errors").unwrap();
+    assert!(
+        errors.hint.starts_with("damaged: 1, '")
+            && errors
+                .hint
+                .contains(": it is broken; copy 000000010000000000000003 from"),
+        "{}",
+        errors.hint
+    );
 }

@@ -57,6 +57,10 @@ pub(super) const MERGE: Rule = rule(Run, Refuse, Run);
 pub(super) const PROCESSES: Rule = rule(Skip, Refuse, Run);
 pub(super) const PUT_WAL: Rule = rule(Refuse, Refuse, Run);
 pub(super) const REBUILD_XLOGDB: Rule = rule(Skip, Refuse, Run);
+pub(super) const RECEIVE_WAL: Rule = rule(Skip, Refuse, Run);
+/// `receive-wal` with `--stop`, `--reset`, `--create-slot` or `--drop-slot`.
+pub(super) const RECEIVE_WAL_SETUP: Rule = rule(Run, Refuse, Run);
+pub(super) const REPLICATION_STATUS: Rule = rule(Skip, Refuse, Skip);
 pub(super) const RESTORE: Rule = rule(Run, Refuse, Run);
 /// Commands that only show what is there: `list-backups`, `status`, `show-backup`, `list-files`, `verify-backup`, …
 pub(super) const SHOW: Rule = rule(Run, Run, Run);
@@ -328,6 +332,9 @@ mod tests {
             ("keep", KEEP, SKIPPED, BROKEN, ""),
             ("put-wal", PUT_WAL, "error: Inactive server: main", BROKEN, ""),
             ("rebuild-xlogdb", REBUILD_XLOGDB, SKIPPED, BROKEN, ""),
+            ("receive-wal", RECEIVE_WAL, SKIPPED, BROKEN, ""),
+            ("receive-wal --stop", RECEIVE_WAL_SETUP, "", BROKEN, ""),
+            ("replication-status", REPLICATION_STATUS, SKIPPED, BROKEN, PASSIVE),
             ("restore", RESTORE, "", BROKEN, ""),
             ("list-backups", SHOW, "", "", ""),
             ("switch-wal", SWITCH_WAL, SKIPPED, BROKEN, PASSIVE),

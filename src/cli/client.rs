@@ -38,6 +38,11 @@ impl HostOptions {
     }
 }
 
+/// Where the programs keep what outlives a call.
+pub(super) fn private_directory() -> PathBuf {
+    std::env::temp_dir().join(format!(".barkeep.{}", nix::unistd::geteuid()))
+}
+
 /// The backup host, and which of its servers this is.
 #[derive(Debug, Clone, Args)]
 pub(super) struct HostArguments {

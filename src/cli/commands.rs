@@ -39,7 +39,7 @@ commands! {
     #[command(visible_alias = "list-backup")]
     ListBackups(super::list_backups::ListBackups),
     Status(super::status::Status),
-    ReplicationStatus(super::replication_status::ReplicationStatus),
+    ReplicationStatus(super::replication_status::ShowReplication),
     RebuildXlogdb(super::rebuild_xlogdb::RebuildXlogdb),
     #[command(visible_alias = "recover")]
     Restore(super::restore::Restore),
@@ -68,6 +68,7 @@ commands! {
     GenerateManifest(super::generate_manifest::GenerateManifest),
     Keep(super::keep::Keep),
     Merge(super::merge::Merge),
+    RecoveryWindows(super::recovery_windows::RecoveryWindows),
     CheckWalArchive(super::check_wal_archive::CheckWalArchive),
     ConfigSwitch(super::config_switch::ConfigSwitch),
     ConfigUpdate(super::config_update::ConfigUpdate),

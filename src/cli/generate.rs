@@ -117,7 +117,19 @@ get\-wal: the name is not that of a WAL file, or the output file cannot be opene
 "#;
 
 /// What the definitions of the command line do not say about `barman-wal-archive`.
-const ABOUT_WAL_ARCHIVE: &str = r#".SH EXIT STATUS
+const ABOUT_WAL_ARCHIVE: &str = r#".SH SEVERAL FILES AT ONCE
+PostgreSQL asks for one segment at a time. When more are ready to be archived, those that follow are sent along, and
+what the backup host has acknowledged is noted. PostgreSQL's next questions are answered from the notes, after it has been
+made sure that the file still has the content that was acknowledged. Notes count for two minutes. If a delivery of
+several files fails, the one that PostgreSQL asked for is sent alone, and so are those of the next minute.
+.SH FILES
+.TP
+.I /tmp/.barkeep.UID
+The socket of the kept connection and the notes, in a directory that only this user can write to (below
+.B TMPDIR
+where that is set). If there can be no such directory, every file is sent alone over a connection of its own, with a
+warning. It may be removed at any time.
+.SH EXIT STATUS
 0 means that the backup host has the WAL file on its disk. 2 is a failure on this host, 3 one of ssh, anything else
 comes from the backup host.
 .SH SEE ALSO
@@ -126,10 +138,35 @@ comes from the backup host.
 "#;
 
 /// What the definitions of the command line do not say about `barman-wal-restore`.
-const ABOUT_WAL_RESTORE: &str = r#".SH EXIT STATUS
-0 means that the WAL file is in place. PostgreSQL takes every other code up to 125 for "there is no such file". Where
-that would end a recovery early although it is unknown whether the file exists, the code is above 125, which stops
-PostgreSQL instead.
+const ABOUT_WAL_RESTORE: &str = r#".SH FETCHING AHEAD
+With \-\-parallel, a process in the background fetches the segments that follow while PostgreSQL replays. It starts with
+the first segment that PostgreSQL gets and ends by itself: when the server stops, when its recovery ends, when the archive
+has no more, or when PostgreSQL has asked for nothing for a minute. Every segment is checked for its name, its size and its
+cluster when it arrives, and again when it is handed out. The spool has a directory for each backup host, server, cluster
+and start of the machine, which only this user can read. All fetches share one connection, which is kept in
+.I /tmp/.barkeep.UID
+(below
+.B TMPDIR
+where that is set).
+.SH EXIT STATUS
+.TP
+0
+The WAL file is in place. PostgreSQL goes on with it.
+.TP
+1 to 125
+The WAL file was not fetched: 1 or 2 if the backup host does not have it, 2 if the backup host cannot be reached, 3 if
+WAL_DEST cannot be written, anything else comes from the backup host. PostgreSQL takes all of them for "there is no such
+file": a standby asks again, after
+.BR wal_retrieve_retry_interval ;
+a recovery that is to end (with
+.IR recovery.signal )
+ends, and the server opens for writing. So in such a recovery only a backup host that says that it does not have the file
+leads to one of these.
+.TP
+255
+In a recovery that is to end it is not known whether the file exists, because the backup host could not be reached, failed,
+or sent a damaged file for as long as \-\-retry says, or because WAL_DEST cannot be written. PostgreSQL takes it for a failure and stops. When the cause is
+removed, start the server: its recovery goes on where it was.
 .SH SEE ALSO
 .BR barman (1),
 .BR barman\-wal\-archive (1)
@@ -265,7 +302,7 @@ mod tests {
         let pages = manual_pages();
         assert_eq!(
             pages.keys().filter(|name| name.starts_with("barman-")).count(),
-            38 + 2
+            39 + 2
         );
         for (name, text) in &pages {
             assert!(text.len() > 15, "{name}");

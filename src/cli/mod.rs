@@ -46,6 +46,7 @@ mod merge;
 mod put_wal;
 mod rebuild_xlogdb;
 mod receive_wal;
+mod recovery_windows;
 mod replication_status;
 mod restore;
 mod show_backup;

@@ -31,13 +31,21 @@ impl PutWal {
             ));
             return Ok(());
         }
-        put_wal(&Places::of(server)?, &wal_codec(server), std::io::stdin().lock()).map_err(|error| {
-            match error {
+        let input = std::io::stdin().lock();
+        let delivered =
+            put_wal(&Places::of(server)?, &wal_codec(server), input).map_err(|error| match error {
                 // Barman's words: its reader of tar streams raises them.
                 PutWalError::Stream { source, .. } => Failure::exception(source.to_string()),
                 error => Failure::error(format!("{error}{}", ssh_host())),
-            }
-        })?;
+            })?;
+        for duplicate in delivered.duplicates {
+            // Barman's words, which lack a blank.
+            session.output.named("barman.server").info(&format!(
+                "\tError: Duplicate Files Detected with Mismatched Checksums. File {} already exists on server {} with \
+                 checksum {}, but the checksum of the incoming file is{}. The file has been moved to the errors directory.",
+                duplicate.name, server.name, duplicate.existing_checksum, duplicate.checksum
+            ));
+        }
         Ok(())
     }
 }

@@ -1,12 +1,15 @@
-//! `barman replication-status`: arguments only in this version.
+//! `barman replication-status`.
 
+use super::addressing;
 use super::arguments::ServersArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::base::report::Reporter;
+use crate::status::replication::{ReplicationError, ReplicationStatus, Target};
 
-/// Show who streams WAL from servers (not in this version)
+/// Show who streams WAL from servers, and how far each of them is
 #[derive(Debug, clap::Args)]
-pub(super) struct ReplicationStatus {
+pub(super) struct ShowReplication {
     /// One line for each
     #[arg(long)]
     minimal: bool,
@@ -20,8 +23,44 @@ pub(super) struct ReplicationStatus {
     servers: ServersArgument,
 }
 
-impl ReplicationStatus {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("replication-status"))
+impl ShowReplication {
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        let target = match self.target.as_str() {
+            "hot-standby" => Target::HotStandby,
+            "wal-streamer" => Target::WalStreamer,
+            _ => Target::All,
+        };
+        session.for_servers(
+            &self.servers.server_name,
+            addressing::REPLICATION_STATUS,
+            |server| {
+                let (seen, overrides) = server.seen_from_wal_host();
+                let (config, overrides) = match self.source.as_str() {
+                    "wal-host" => (&seen, overrides),
+                    _ => (server, None),
+                };
+                if let Some(line) = overrides {
+                    session.output.named("barman.config").info(&line);
+                }
+                let status = ReplicationStatus::collect(config, target, self.minimal)?;
+                session.output.show(&status);
+                if status.streams.is_none() {
+                    return Err(Failure::error(format!(
+                        "Unable to connect to server {}",
+                        server.name
+                    )));
+                }
+                Ok(())
+            },
+        )
+    }
+}
+
+impl From<ReplicationError> for Failure {
+    fn from(error: ReplicationError) -> Failure {
+        match error {
+            ReplicationError::Postgres(error) => error.into(),
+            ReplicationError::Privileges(_) => Failure::exception(error.to_string()),
+        }
     }
 }

@@ -39,6 +39,12 @@ pub(super) struct WalArchive {
     /// The level of compression: low, medium, high or a number
     #[arg(long, value_name = "COMPRESSION_LEVEL", value_parser = value::compression_level, allow_negative_numbers = true)]
     compression_level: Option<Level>,
+    /// Keep the connection for this long after its last use, for the next WAL file; 0 keeps none
+    #[arg(long, value_name = "SECONDS", value_parser = value::non_negative, default_value = "60", allow_negative_numbers = true)]
+    persist: u32,
+    /// Send up to this many of the segments that wait behind WAL_PATH along with it; 0 sends it alone
+    #[arg(long, value_name = "SEGMENTS", value_parser = value::non_negative, default_value = "31", allow_negative_numbers = true)]
+    look_ahead: u32,
     #[command(flatten)]
     server: client::HostArguments,
     /// The WAL file: what %p stands for in archive_command
@@ -102,6 +108,9 @@ impl WalArchive {
             md5: self.md5,
             compression: self.compression.chosen(),
             level: self.compression_level.unwrap_or_default(),
+            persist: self.persist,
+            look_ahead: self.look_ahead,
+            private_directory: client::private_directory(),
             temporary_directory: std::env::temp_dir(),
         }
     }

@@ -32,12 +32,21 @@ pub(super) struct WalRestore {
     /// Wait this many seconds after a failure before reporting it
     #[arg(short, long, value_name = "SECONDS", default_value = "0", hide_default_value = true, value_parser = value::integer, allow_negative_numbers = true)]
     sleep: i64,
-    /// Fetch up to this many WAL files at once and keep the later ones for the next calls; 0 fetches one
+    /// Fetch up to this many WAL files at once in the background while PostgreSQL replays, and keep twice as many at most; 0 fetches none ahead
     #[arg(short, long, value_name = "JOBS", default_value = "0", hide_default_value = true, value_parser = value::integer, allow_negative_numbers = true)]
     parallel: i64,
     /// Where WAL files fetched ahead are kept
     #[arg(long, value_name = "SPOOL_DIR", default_value = "/var/tmp/walrestore")]
     spool_dir: PathBuf,
+    /// In a recovery that a missing file would end, go on trying for this long when the backup host cannot be reached or fails, and stop PostgreSQL then
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = value::non_negative, allow_negative_numbers = true)]
+    retry: u32,
+    /// Keep the connection for this long after its last use, for the next WAL file; 0 keeps none
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = value::non_negative, allow_negative_numbers = true)]
+    persist: u32,
+    /// Be the process in the background
+    #[arg(long, hide = true)]
+    fetch_ahead: bool,
     /// Accept partial WAL files (.partial) as well
     #[arg(short = 'P', long)]
     partial: bool,
@@ -66,12 +75,21 @@ pub(super) struct WalRestore {
 /// Runs the program.
 pub(super) fn main(arguments: &[OsString]) -> ExitCode {
     client::run(&WalRestore::command(), arguments, |matches, console| {
-        WalRestore::from_arg_matches(matches).map(|parsed| parsed.call().run(console))
+        WalRestore::from_arg_matches(matches).map(|parsed| {
+            if parsed.fetch_ahead {
+                parsed.call(Vec::new()).fetch_ahead();
+                return 0;
+            }
+            let mut background = arguments.to_vec();
+            // In front of the others: what follows a lone "--" is no option.
+            background.insert(1.min(background.len()), OsString::from("--fetch-ahead"));
+            parsed.call(background).run(console)
+        })
     })
 }
 
 impl WalRestore {
-    fn call(self) -> wal_restore::WalRestore {
+    fn call(self, background: Vec<OsString>) -> wal_restore::WalRestore {
         wal_restore::WalRestore {
             transfer: self.transfer(),
             remote: self.host.remote(self.server.barman_host),
@@ -81,6 +99,10 @@ impl WalRestore {
             // Barman sleeps and fetches ahead for positive numbers only.
             sleep: u64::try_from(self.sleep).unwrap_or(0),
             parallel: u32::try_from(self.parallel.max(0)).unwrap_or(u32::MAX),
+            retry: self.retry,
+            persist: self.persist,
+            private_directory: client::private_directory(),
+            background,
             spool_dir: self.spool_dir,
             partial: self.partial,
             test: self.test,

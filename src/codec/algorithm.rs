@@ -93,6 +93,24 @@ impl Compression {
         }
     }
 
+    /// About how much memory an encoder of WAL segments takes, in bytes (the manual pages of xz and zstd).
+    #[must_use]
+    pub fn encoder_memory(self, level: Level) -> u64 {
+        let number = level.resolve(self);
+        let mebibytes = match (self.format(), number) {
+            (Compression::Xz, ..=2) => 17,
+            (Compression::Xz, 3..=4) => 48,
+            (Compression::Xz, 5..=6) => 94,
+            (Compression::Xz, 7) => 186,
+            (Compression::Xz, 8) => 370,
+            (Compression::Xz, _) => 674,
+            (Compression::Zstd, 17..) => 256,
+            (Compression::Zstd, 10..=16) => 64,
+            _ => 10,
+        };
+        mebibytes << 20
+    }
+
     /// Low, medium and high, and the range of numbers; `None` where there are no levels.
     fn levels(self) -> Option<([i32; 3], RangeInclusive<i32>)> {
         match self.format() {

@@ -68,8 +68,8 @@ impl WalCodec {
         Detector::new(self.custom_magic.clone())
     }
 
-    /// Compresses `source` into the new file `target` with the configured compression. The content of `target` is
-    /// synced; its name is not. Does nothing and returns `false` when no compression is configured.
+    /// Compresses `source` into the new file `target` with the configured compression. `target` is not synced: callers
+    /// sync many files together. Does nothing and returns `false` when no compression is configured.
     ///
     /// # Errors
     /// Reading, compressing or writing failed; `target` may then exist and be incomplete.
@@ -85,17 +85,16 @@ impl WalCodec {
                         path: source.to_path_buf(),
                     })?;
                 filter::run(filter, source, target).at("compress", source)?;
-                crate::base::durable::sync_file(target)?;
                 Ok(true)
             }
             Some(compression) => {
-                compress_file(source, target, compression, self.level)?;
+                compress_into(source, create(target)?, compression, self.level)?;
                 Ok(true)
             }
         }
     }
 
-    /// Encrypts `source` into the new file `target` for the configured key and syncs its content. Does nothing and
+    /// Encrypts `source` into the new file `target` for the configured key. `target` is not synced. Does nothing and
     /// returns `false` when no encryption is configured.
     ///
     /// # Errors
@@ -105,7 +104,6 @@ impl WalCodec {
             return Ok(false);
         };
         gpg::encrypt(recipient, source, target).at("encrypt", source)?;
-        crate::base::durable::sync_file(target)?;
         Ok(true)
     }
 
@@ -211,16 +209,19 @@ pub fn compress_file(
     compression: Compression,
     level: Level,
 ) -> Result<(), CodecError> {
-    let output = OpenOptions::new()
+    let output = compress_into(source, create(target)?, compression, level)?;
+    output.sync_all().at("sync", target)?;
+    Ok(())
+}
+
+fn create(target: &Path) -> Result<File, PathError> {
+    OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(target)
-        .at("create", target)?;
-    let output = compress_into(source, output, compression, level)?;
-    output.sync_all().at("sync", target)?;
-    Ok(())
+        .at("create", target)
 }
 
 /// Compresses a file with one of the built-in formats into an open file, which is given back, not synced.

@@ -135,6 +135,19 @@ choice! {
 }
 
 choice! {
+    /// What is looked at before a segment is archived.
+    WalValidation, Ignored {
+        /// Its first bytes.
+        Header = "header",
+        /// Its first bytes, and the checksum of every record.
+        Full = "full",
+        /// Nothing.
+        Off = "off",
+    }
+    |text| format!("Invalid value '{text}' (must be one in: ['header', 'full', 'off'])")
+}
+
+choice! {
     /// What a compressed base backup looks like on this host.
     BackupCompressionFormat, Ignored {
         /// Compressed tar files.

@@ -39,7 +39,7 @@ use files::{AUTO_FILE, BARMAN_SECTION, Sections};
 pub use choices::{
     AwsEncryption, BackupCompression, BackupCompressionFormat, BackupCompressionLocation, BackupMethod,
     BackupOptions, CombineMode, CompressionLevel, CreateSlot, Encryption, RecoveryOptions, ReuseBackup,
-    StagingLocation, WalCompression,
+    StagingLocation, WalCompression, WalValidation,
 };
 pub use error::ConfigError;
 pub use kinds::{AbsolutePath, ByteSize, Location, NameList, NotLocal, SlotName, TablespaceLimits};

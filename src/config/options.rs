@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::choices::{
     AwsEncryption, BackupCompression, BackupCompressionFormat, BackupCompressionLocation, BackupMethod,
     BackupOptions, CombineMode, CompressionLevel, CreateSlot, Encryption, RecoveryOptions, ReuseBackup,
-    StagingLocation, WalCompression,
+    StagingLocation, WalCompression, WalValidation,
 };
 use super::kinds::{AbsolutePath, ByteSize, Location, NameList, SlotName, TablespaceLimits};
 use super::source::Source;
@@ -310,6 +310,10 @@ options! {
     [GSM] wal_retention_policy: String = "main";
     /// How to connect, for replication, to the host that WAL is streamed from.
     [SM] wal_streaming_conninfo: Option<String>;
+    /// What is looked at before a segment is archived: `header`, whether it begins as the segment of its name and of this
+    /// server does; `full`, the checksum of each of its records, too; `off`, nothing. What does not belong there goes to
+    /// the errors directory.
+    [GSM] wal_validation: WalValidation = "header", own "0.1";
     /// Where archived WAL files are kept.
     [S] wals_directory: Location = "%(backup_directory)s/wals";
     /// The database id of a `WarehousePG` segment, for `pg_basebackup`.

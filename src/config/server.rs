@@ -11,6 +11,7 @@ use super::options::{SERVER_OPTIONS, ServerConfig};
 use super::shown::Shown;
 use super::source::Source;
 use crate::base::report::Reporter;
+use crate::postgres::conninfo as pg_conninfo;
 
 impl ServerConfig {
     /// Whether the server mirrors another Barman host instead of taking backups itself.
@@ -45,6 +46,30 @@ impl ServerConfig {
         self.streaming_conninfo
             .as_deref()
             .filter(|conninfo| talks && needed && conninfo::is_well_formed(conninfo))
+    }
+
+    /// The server as the commands that stream WAL see it, where WAL comes from another host than backups do
+    /// (`wal_streaming_conninfo`, `wal_conninfo`), and the line that says so.
+    #[must_use]
+    pub fn seen_from_wal_host(&self) -> (ServerConfig, Option<String>) {
+        let mut config = self.clone();
+        let streaming = self.wal_streaming_conninfo.as_deref();
+        let Some(plain) = self.wal_conninfo.as_deref().or(streaming) else {
+            return (config, None);
+        };
+        let mut overrides = Vec::new();
+        if let Some(streaming) = streaming {
+            config.streaming_conninfo = Some(streaming.to_owned());
+            overrides.push(("streaming_conninfo", streaming));
+        }
+        config.conninfo = Some(plain.to_owned());
+        overrides.push(("conninfo", plain));
+        let overrides: Vec<String> = overrides
+            .into_iter()
+            .map(|(option, value)| format!("'{option}' overridden with '{}'", pg_conninfo::redacted(value)))
+            .collect();
+        let line = format!("Configuration overrides applied: {}", overrides.join(" and "));
+        (config, Some(line))
     }
 
     /// Where metadata of backups are kept. Not configurable.

@@ -1,6 +1,6 @@
 //! `cron`: the maintenance that is due, once a minute (behaviour reference §21).
 //!
-//! Archiving and the completion of backups are left to processes of their own, so that a slow server does not keep the
+//! Archiving, receiving WAL and the completion of backups are left to processes of their own, so that a slow server does not keep the
 //! others waiting; retention policies are enforced here. A lock for each server keeps two runs apart.
 
 mod child;
@@ -10,16 +10,16 @@ use std::path::Path;
 use crate::base::error::PathContext;
 use crate::base::interrupt::{self, Interrupted};
 use crate::base::lock::{LockError, LockFile};
-use crate::base::process;
 use crate::base::report::Reporter;
-use crate::catalog::{self, BackupStatus, Catalog, CatalogError, locks};
+use crate::catalog::{self, BackupStatus, Catalog, CatalogError, locks, processes};
 use crate::config::{MainConfig, ServerConfig};
 use crate::hooks::HookRunner;
 use crate::merge;
 
 pub use child::Program;
 
-use nix::sys::signal::Signal;
+/// The command, and the ending of its lock's name.
+const RECEIVE_WAL: &str = "receive-wal";
 
 /// What a run works with.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +119,9 @@ fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter
         }
         Err(error) => return Err(error.into()),
     };
+    if let (_, Some(line)) = server.seen_from_wal_host() {
+        reporter.info(&line);
+    }
     if server.is_passive() {
         log::warn!(
             target: "barman.server",
@@ -127,7 +130,7 @@ fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter
         );
     } else {
         start_archiving(context, server, &catalog, reporter)?;
-        keep_streaming(server, &catalog)?;
+        keep_streaming(context, server, &catalog, reporter)?;
     }
     complete_oldest(context, server, &catalog, reporter)?;
     catalog.remove_leftovers()?;
@@ -157,24 +160,35 @@ fn start_archiving(
     Ok(())
 }
 
-/// There is no `receive-wal` yet to be kept running. One that runs although streaming is off is asked to stop.
-fn keep_streaming(server: &ServerConfig, catalog: &Catalog) -> Result<(), CronError> {
+/// Keeps `receive-wal` running, or stopped when streaming is off. One that another tool has started is as good: both know
+/// it by its lock.
+fn keep_streaming(
+    context: Context<'_>,
+    server: &ServerConfig,
+    catalog: &Catalog,
+    reporter: &dyn Reporter,
+) -> Result<(), CronError> {
     let name = &server.name;
-    let lock = catalog.locks().path("receive-wal");
-    let receiver = LockFile::owner(&lock)?;
-    match (server.streaming_archiver, receiver) {
-        (true, None) => log::warn!(
-            target: "barman.server",
-            "server {name} has streaming_archiver = on, and this version of barkeep has no receive-wal: run Barman's"
-        ),
-        (true, Some(pid)) => {
-            log::debug!(target: "barman.server", "receive-wal of server {name} runs as process {pid}");
+    if server.streaming_archiver {
+        if is_held(&catalog.locks().path(RECEIVE_WAL))? {
+            log::debug!(target: "barman.server", "another receive-wal process is already running for server {name}");
+            return Ok(());
         }
-        (false, None) => {}
-        (false, Some(pid)) => {
-            log::info!(target: "barman.server", "stopping receive-wal of server {name} (process {pid}): streaming_archiver is off");
-            process::signal(pid, Signal::SIGINT).at("stop the owner of", &lock)?;
-        }
+        reporter.info(&format!("Starting streaming archiver for server {name}"));
+        context
+            .program
+            .start(context.configuration, &[RECEIVE_WAL, name])?;
+        return Ok(());
+    }
+    let running = processes::running(server)?;
+    let Some(process) = running.iter().find(|process| process.task == RECEIVE_WAL) else {
+        return Ok(());
+    };
+    let lock = catalog.locks().path(RECEIVE_WAL);
+    if processes::terminate(process).at("stop the owner of", &lock)? {
+        reporter.info(&format!("Stopped process receive-wal({})", process.pid));
+    } else {
+        reporter.error(&format!("Cannot terminate process receive-wal({})", process.pid));
     }
     Ok(())
 }

@@ -90,6 +90,30 @@ pub fn for_replication(conninfo: &str) -> Result<String, InvalidConninfo> {
     Ok(keyword_value(pairs.into_iter()))
 }
 
+/// A connection string for the argument list of a client program, which everybody on this host can read, and the password
+/// that it needs in its environment (`PGPASSWORD`).
+///
+/// # Errors
+/// It is not well formed, or holds a secret that cannot be passed in any other way.
+pub fn without_secrets(conninfo: &str) -> Result<(String, Option<String>), InvalidConninfo> {
+    let mut password = None;
+    let mut shown = Vec::new();
+    for setting in settings(conninfo)? {
+        match setting.keyword.as_str() {
+            "password" => password = Some(setting.value),
+            keyword if setting.secret => {
+                return Err(InvalidConninfo(format!(
+                    "{keyword} in a connection string would be seen by everybody on this host in the arguments of a client \
+                     program: use a service file (service=NAME) instead"
+                )));
+            }
+            _ => shown.push((setting.keyword, setting.value)),
+        }
+    }
+    shown.sort();
+    Ok((keyword_value(shown.into_iter()), password))
+}
+
 /// `key=value` pairs as one connection string, values quoted where libpq needs it.
 pub fn keyword_value(pairs: impl Iterator<Item = (String, String)>) -> String {
     pairs
@@ -192,6 +216,18 @@ mod tests {
         );
         assert_eq!(value_of("user='a b'", "user").unwrap().as_deref(), Some("a b"));
         assert!(parse("nonsense").is_err());
+    }
+
+    #[test]
+    fn secrets_stay_out_of_argument_lists() {
+        let (shown, password) = without_secrets("user=b password='se cret' host=a").unwrap();
+        assert_eq!(
+            (shown.as_str(), password.as_deref()),
+            ("host=a user=b", Some("se cret"))
+        );
+        let (shown, password) = without_secrets("postgresql://u@h/d").unwrap();
+        assert_eq!((shown.as_str(), password), ("dbname=d host=h user=u", None));
+        assert!(without_secrets("host=a sslpassword=x").is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::version::{PgVersion, server_text};
 use super::wal_name::DEFAULT_SEGMENT_SIZE;
 use gather::{archiver, optional, slot};
 
-pub use gather::{cluster_size, configuration_files, server_time};
+pub use gather::{cluster_size, configuration_files, may_monitor, server_time};
 
 /// Everything Barman wants to know about a server. What the user may not see is `None`.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +57,7 @@ pub struct Facts {
     pub current_xlog: Option<String>,
     /// The size of all tablespaces in bytes.
     pub current_size: Option<u64>,
-    /// `synchronous_standby_names`, split at commas.
+    /// The names in `synchronous_standby_names`.
     pub synchronous_standby_names: Vec<String>,
     /// The replication slot asked about, when it exists.
     pub replication_slot: Option<ReplicationSlot>,

@@ -15,11 +15,13 @@ pub mod manifest;
 pub mod manifest_head;
 pub mod page;
 pub mod page_sum;
+pub mod replication;
 pub mod shown;
 pub mod streaming;
 pub mod version;
 pub mod wal_header;
 pub mod wal_name;
+pub mod wal_records;
 pub mod wal_switch;
 
 #[cfg(test)]

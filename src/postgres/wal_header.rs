@@ -17,22 +17,46 @@ pub struct SegmentHeader {
     pub system_identifier: u64,
     /// The size of a segment in bytes (`xlp_seg_size`).
     pub segment_size: u32,
+    /// The size of a page in bytes (`xlp_xlog_blcksz`).
+    pub page_size: u32,
+    /// `XLOG_PAGE_MAGIC`, which every major version has its own of.
+    pub magic: u16,
+    /// Whether the machine that wrote it stores numbers with the most significant byte first.
+    pub big_endian: bool,
 }
 
 impl SegmentHeader {
-    /// Reads the first bytes of a segment that was written on a little-endian machine; `None` when they are not those of
-    /// a segment.
+    /// Reads the first bytes of a segment; `None` when they are not those of a segment.
     #[must_use]
     pub fn parse(head: &[u8]) -> Option<SegmentHeader> {
-        let magic = u16::from_le_bytes(bytes(head, 0)?);
-        let info = u16::from_le_bytes(bytes(head, 2)?);
-        let segment_size = u32::from_le_bytes(bytes(head, 32)?);
-        let known = matches!(magic >> 8, 0xD0 | 0xD1) && info & LONG_HEADER != 0;
-        (known && valid_segment_size(u64::from(segment_size))).then_some(SegmentHeader {
-            start: u64::from_le_bytes(bytes(head, 8)?),
-            system_identifier: u64::from_le_bytes(bytes(head, 24)?),
-            segment_size,
-        })
+        let big_endian = match bytes::<2>(head, 0)? {
+            [_, 0xD0 | 0xD1] => false,
+            [0xD0 | 0xD1, _] => true,
+            _ => return None,
+        };
+        let order = ByteOrder { big_endian };
+        let header = SegmentHeader {
+            start: order.u64(head, 8)?,
+            system_identifier: order.u64(head, 24)?,
+            segment_size: order.u32(head, 32)?,
+            page_size: order.u32(head, 36)?,
+            magic: order.u16(head, 0)?,
+            big_endian,
+        };
+        let long = order.u16(head, 2)? & LONG_HEADER != 0;
+        let valid = long
+            && valid_segment_size(u64::from(header.segment_size))
+            && header.page_size.is_power_of_two()
+            && (1 << 10..=1 << 16).contains(&header.page_size);
+        valid.then_some(header)
+    }
+
+    /// How the numbers of the segment are stored.
+    #[must_use]
+    pub fn byte_order(&self) -> ByteOrder {
+        ByteOrder {
+            big_endian: self.big_endian,
+        }
     }
 
     /// Whether this is the header of the segment `name`.
@@ -48,6 +72,69 @@ impl SegmentHeader {
 #[must_use]
 pub fn valid_segment_size(size: u64) -> bool {
     size.is_power_of_two() && (1 << 20..=1 << 30).contains(&size)
+}
+
+/// The `XLOG_PAGE_MAGIC` of a major version of PostgreSQL (`9.6`, `15`); `None` for versions not known here.
+#[must_use]
+pub fn page_magic(major: &str) -> Option<u16> {
+    Some(match major {
+        "9.2" => 0xD071,
+        "9.3" => 0xD075,
+        "9.4" => 0xD07E,
+        "9.5" => 0xD087,
+        "9.6" => 0xD093,
+        "10" => 0xD097,
+        "11" => 0xD098,
+        "12" => 0xD101,
+        "13" => 0xD106,
+        "14" => 0xD10D,
+        "15" => 0xD110,
+        "16" => 0xD113,
+        "17" => 0xD116,
+        "18" => 0xD118,
+        _ => return None,
+    })
+}
+
+/// How numbers are stored in the WAL: as the machine that wrote it has them in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteOrder {
+    big_endian: bool,
+}
+
+impl ByteOrder {
+    /// The number of two bytes at `at`.
+    #[must_use]
+    pub fn u16(self, from: &[u8], at: usize) -> Option<u16> {
+        let raw = bytes(from, at)?;
+        Some(if self.big_endian {
+            u16::from_be_bytes(raw)
+        } else {
+            u16::from_le_bytes(raw)
+        })
+    }
+
+    /// The number of four bytes at `at`.
+    #[must_use]
+    pub fn u32(self, from: &[u8], at: usize) -> Option<u32> {
+        let raw = bytes(from, at)?;
+        Some(if self.big_endian {
+            u32::from_be_bytes(raw)
+        } else {
+            u32::from_le_bytes(raw)
+        })
+    }
+
+    /// The number of eight bytes at `at`.
+    #[must_use]
+    pub fn u64(self, from: &[u8], at: usize) -> Option<u64> {
+        let raw = bytes(from, at)?;
+        Some(if self.big_endian {
+            u64::from_be_bytes(raw)
+        } else {
+            u64::from_le_bytes(raw)
+        })
+    }
 }
 
 fn bytes<const N: usize>(head: &[u8], at: usize) -> Option<[u8; N]> {
@@ -103,6 +190,19 @@ mod tests {
         let good = sample_header("000000010000000000000001", 1 << 24, 1);
         assert!(SegmentHeader::parse(&good[..35]).is_none());
         assert!(SegmentHeader::parse(&[0; 64]).is_none());
+        // As a machine of the other kind writes it.
+        let mut big = Vec::new();
+        big.extend(0xD110u16.to_be_bytes());
+        big.extend(LONG_HEADER.to_be_bytes());
+        big.extend(1u32.to_be_bytes());
+        big.extend((1u64 << 24).to_be_bytes());
+        big.extend([0; 8]);
+        big.extend(7u64.to_be_bytes());
+        big.extend((1u32 << 24).to_be_bytes());
+        big.extend(8192u32.to_be_bytes());
+        let header = SegmentHeader::parse(&big).unwrap();
+        assert!(header.big_endian && header.magic == 0xD110 && header.system_identifier == 7);
+        assert!(header.belongs_to(SegmentName::parse("000000010000000000000001").unwrap()));
         assert!(SegmentHeader::parse(&sample_header("000000010000000000000001", 12345, 1)).is_none());
     }
 }

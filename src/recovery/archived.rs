@@ -47,18 +47,41 @@ impl Archived {
     /// A directory that exists cannot be read. An archive that does not exist is empty.
     pub fn list(archive: &Path, first: SegmentName) -> Result<Archived, PathError> {
         let mut archived = Archived::default();
+        archived.read_archive(archive, first)?;
+        Ok(archived)
+    }
+
+    /// The same, with what `pg_receivewal` left in `streaming`: the newest complete segment, which `archive-wal` leaves there
+    /// while there is no incomplete one, and with `partial` the incomplete ones.
+    ///
+    /// # Errors
+    /// As [`Archived::list`].
+    pub fn list_with_streamed(
+        archive: &Path,
+        streaming: &Path,
+        first: SegmentName,
+        partial: bool,
+    ) -> Result<Archived, PathError> {
+        let mut archived = Archived::default();
+        // What is moved into the archive meanwhile is found there: the archive is looked at last.
+        archived.read_streaming(streaming, first, partial)?;
+        archived.read_archive(archive, first)?;
+        Ok(archived)
+    }
+
+    fn read_archive(&mut self, archive: &Path, first: SegmentName) -> Result<(), PathError> {
         for entry in entries(archive)? {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = entry.path();
             if let Some(WalKind::History(timeline)) = WalKind::of(&name) {
                 if let Some(file) = regular(name, path)? {
-                    archived.histories.insert(timeline, file);
+                    self.histories.insert(timeline, file);
                 }
             } else if is_wanted_directory(&name, first) && path.is_dir() {
-                archived.read_directory(&path, first)?;
+                self.read_directory(&path, first)?;
             }
         }
-        Ok(archived)
+        Ok(())
     }
 
     fn read_directory(&mut self, directory: &Path, first: SegmentName) -> Result<(), PathError> {
@@ -84,18 +107,28 @@ impl Archived {
         Ok(())
     }
 
-    /// Adds the incomplete segments that `pg_receivewal` left in `streaming`.
-    ///
-    /// # Errors
-    /// The directory exists and cannot be read.
-    pub fn add_streamed_partials(&mut self, streaming: &Path, first: SegmentName) -> Result<(), PathError> {
+    fn read_streaming(
+        &mut self,
+        streaming: &Path,
+        first: SegmentName,
+        partial: bool,
+    ) -> Result<(), PathError> {
         for entry in entries(streaming)? {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if let Some(WalKind::Partial(segment)) =
-                WalKind::of(&name).filter(|kind| kind.timeline() >= first.timeline)
-                && let Some(file) = regular(name, entry.path())?
-            {
-                self.partials.insert(segment, file);
+            let Some(kind) = WalKind::of(&name).filter(|kind| kind.timeline() >= first.timeline) else {
+                continue;
+            };
+            let Some(file) = regular(name, entry.path())? else {
+                continue;
+            };
+            match kind {
+                WalKind::Segment(segment) if is_wanted(segment, first) => {
+                    self.segments.insert(segment, file);
+                }
+                WalKind::Partial(segment) if partial => {
+                    self.partials.insert(segment, file);
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -181,6 +214,31 @@ fn is_wanted_directory(name: &str, first: SegmentName) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_newest_streamed_segment_is_not_overlooked() {
+        let root = std::env::temp_dir().join(format!("barkeep-streamed-{}", std::process::id()));
+        for name in [
+            "wals/0000000100000000/000000010000000000000002",
+            "streaming/000000010000000000000002",
+            "streaming/000000010000000000000003",
+            "streaming/000000010000000000000004.partial",
+        ] {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"").unwrap();
+        }
+        let first = SegmentName::parse("000000010000000000000002").unwrap();
+        let list = |partial| {
+            Archived::list_with_streamed(&root.join("wals"), &root.join("streaming"), first, partial).unwrap()
+        };
+        let archived = list(false);
+        assert_eq!(archived.segments.len(), 2);
+        assert!(archived.segments[&first].path.starts_with(root.join("wals")));
+        assert!(archived.partials.is_empty());
+        assert_eq!(list(true).partials.len(), 1);
+        fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn only_what_can_be_wanted_is_listed() {

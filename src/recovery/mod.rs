@@ -11,6 +11,7 @@
 //! target     where recovery stops         timelines      the way there
 //! archived   what the archive holds       wal_selection  which of it is needed, and what is missing
 //! plan       all of it together           apply          does it
+//! holdings   the archive as runs          windows        where one can recover to, and the gaps
 //! ```
 //!
 //! The facts are those of the behaviour reference §17; what Barman gets wrong there is told beside the code that does it
@@ -23,6 +24,7 @@ pub mod data;
 pub mod destination;
 pub mod error;
 pub mod fitness;
+pub mod holdings;
 pub mod hook_variables;
 pub mod options;
 pub mod plan;
@@ -39,6 +41,7 @@ pub mod this_host;
 pub mod timelines;
 pub mod wal_delivery;
 pub mod wal_selection;
+pub mod windows;
 
 pub use error::RestoreError;
 pub use options::{RestoreOptions, SnapshotArguments, TargetAction, TargetTimeline};

@@ -118,11 +118,17 @@ impl Circumstances<'_> {
     pub fn archived(&self) -> Result<Archived, RestoreError> {
         let layout = self.catalog.layout();
         let first = self.source().begin_wal;
-        let mut archived = Archived::list(&layout.wals, first)?;
-        if self.options.partial_wal {
-            archived.add_streamed_partials(&layout.streaming, first)?;
+        let partial = self.options.partial_wal;
+        if partial || self.config.streaming_archiver {
+            Ok(Archived::list_with_streamed(
+                &layout.wals,
+                &layout.streaming,
+                first,
+                partial,
+            )?)
+        } else {
+            Ok(Archived::list(&layout.wals, first)?)
         }
-        Ok(archived)
     }
 
     /// Finds the timeline that recovery follows.

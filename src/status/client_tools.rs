@@ -3,6 +3,7 @@
 use crate::config::ServerConfig;
 use crate::postgres::client_program::ClientProgram;
 use crate::postgres::facts::Facts;
+use crate::postgres::replication::is_synchronous;
 use crate::postgres::shown::Fact;
 
 /// What is listed about `pg_basebackup`.
@@ -28,9 +29,10 @@ pub(super) fn receive_wal(config: &ServerConfig, facts: Option<&Facts>) -> Vec<(
     );
     let known = tool.as_ref().and(facts);
     let synchronous = known.map_or(Fact::Null, |facts| {
-        let name = config.streaming_archiver_name.as_str();
-        let names = &facts.synchronous_standby_names;
-        Fact::Bool(names.iter().any(|listed| listed == name || listed == "*"))
+        Fact::Bool(is_synchronous(
+            &facts.synchronous_standby_names,
+            &config.streaming_archiver_name,
+        ))
     });
     vec![
         ("pg_receivexlog_installed", Fact::Bool(tool.is_some())),

@@ -9,6 +9,7 @@ mod diagnosis;
 mod host;
 mod overview;
 mod remote;
+pub mod replication;
 mod settings;
 
 use crate::base::calendar::{self, Timestamp};

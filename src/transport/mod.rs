@@ -12,6 +12,7 @@ pub mod patience;
 mod remote;
 
 pub(crate) use direct::pipe;
+pub(crate) use master::{faster_ciphers, is_openssh};
 pub use remote::{Channel, Ending, Remote, RunOutput, SshOptions};
 
 /// The other host could not be reached, or the connection was lost.

@@ -28,10 +28,10 @@ usage: tests/bench [--quick] [--rounds N] [--rows ROW,ROW,…]
   --quick      a cluster of 200 MB instead of 2.2 GB
   --rounds N   how often everything is done (3)
   --rows       only these: full restore remote delta verify incremental chain merge xfs files
-               bandwidth sparse";
+               bandwidth sparse archive-wal wal-restore catalog";
 
 /// What barkeep promises. Absolute times depend on the machine; these do not, much.
-const TARGETS: [Target; 18] = [
+const TARGETS: [Target; 22] = [
     ("full", "barkeep", "Barman", 0.55),
     ("full", "barkeep", "pgBackRest", 0.75),
     ("full", "barkeep", "floor", 1.2),
@@ -50,6 +50,10 @@ const TARGETS: [Target; 18] = [
     ("restore of 7", "barkeep chain", "barkeep full", 1.3),
     ("50,000 files", "barkeep", "Barman", 0.55),
     ("50,000 files, linked", "barkeep", "Barman", 0.40),
+    ("archive-wal, gzip", "barkeep", "Barman", 0.20),
+    ("archive-wal, zstd", "barkeep", "Barman", 0.25),
+    ("replay, restore_command over ssh", "barkeep", "Barman", 0.20),
+    ("list-backups", "barkeep", "Barman", 0.001),
 ];
 
 /// What the largest process of barkeep may need, in bytes: on the backup host, and on the other.
@@ -108,11 +112,11 @@ fn main() {
             .is_none_or(|rows| rows.iter().any(|name| name == row))
     };
     let newer = ["incremental", "chain", "merge"].into_iter().any(wanted);
-    let scale = if options.quick { 12 } else { 150 };
+    let (scale, segments) = if options.quick { (12, 24) } else { (150, 200) };
     eprintln!("loading the clusters (pgbench, scale {scale})");
     let field = Field::start(scale, newer);
     let mut table = Table::default();
-    let performed = Bench::new(&field, &mut table).perform(options.rounds, &wanted);
+    let performed = Bench::new(&field, &mut table).perform(options.rounds, segments, &wanted);
     println!("\n{}", machine());
     println!("\n{}", table.render());
     println!("{}", table.verdicts(&TARGETS));

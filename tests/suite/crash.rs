@@ -10,7 +10,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use crate::support::catalog::{archive_path, wal_content};
+use crate::support::catalog::{archive_path, delivered_content, wal_content};
 use crate::support::cluster::Version;
 use crate::support::lab::{Lab, LabOptions, digest, mark};
 use crate::support::manager::Manager;
@@ -514,7 +514,7 @@ fn quiet(mut command: Command) -> Command {
 
 /// 512 KiB that differ between names.
 fn content(name: &str) -> Vec<u8> {
-    wal_content(name).repeat(8)
+    delivered_content(name)
 }
 
 /// What `barman-wal-archive` sends for one file.

@@ -277,8 +277,9 @@ fn wal_clients_across(barman: &Tool, barkeep: &Tool) {
             &LabOptions::new(Version::V15).server("compression = xz"),
         );
         let command = format!(
-            "{} -U barman -c {} backup-host main %p",
+            "{} {} -U barman -c {} backup-host main %p",
             client.program("barman-wal-archive").display(),
+            client.leaving_nothing(),
             lab.manager.config_file().display()
         );
         lab.cluster
@@ -289,7 +290,7 @@ fn wal_clients_across(barman: &Tool, barkeep: &Tool) {
         let moment = mark(&lab.cluster, "here");
         lab.archive_everything(server);
         let restore_command = format!(
-            "{} -U barman backup-host main %f %p",
+            "{} -p 2 -U barman backup-host main %f %p",
             client.program("barman-wal-restore").display()
         );
         let options = [

@@ -19,6 +19,8 @@ mod resume;
 mod sample_hooks;
 mod scale;
 mod scenario;
+mod sending;
+mod streaming;
 mod support;
 mod transports;
 mod traps;
@@ -26,7 +28,7 @@ mod unusual_backups;
 
 use std::sync::Arc;
 
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Trial};
 
 use conformance::Fixtures;
 use support::scratch::Scratch;
@@ -36,7 +38,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Most trials wait: for a connection, an archiver, another program.
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    arguments.test_threads.get_or_insert(2 * cores);
+    arguments.test_threads.get_or_insert(3 * cores);
     support::cleanup::install();
     if !arguments.list && !nix::unistd::Uid::effective().is_root() {
         eprintln!(
@@ -47,8 +49,7 @@ fn main() {
     let programs = Scratch::new("bin");
     let barkeep = Tool::barkeep(&programs);
     let fixtures = Arc::new(Fixtures::new(barkeep.clone()));
-    let mut trials = conformance::trials(&fixtures);
-    trials.extend(differential::trials(&barkeep));
+    let mut trials = differential::trials(&barkeep);
     trials.extend(scenario::trials(&barkeep));
     trials.extend(transports::trials(&barkeep));
     trials.extend(engine::trials(&barkeep));
@@ -62,10 +63,28 @@ fn main() {
     trials.extend(scale::trials(&barkeep));
     trials.extend(reflinks::trials(&barkeep));
     trials.extend(unusual_backups::trials(&barkeep));
+    trials.extend(streaming::trials(&barkeep));
     trials.extend(sample_hooks::trials(&barkeep));
+    trials.extend(sending::trials(&barkeep));
+    let (computing, one_by_one) = conformance::trials(&fixtures);
+    let trials = interleaved([computing, one_by_one, trials]);
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.
     drop(fixtures);
     drop(programs);
     conclusion.exit();
+}
+
+/// All trials, those of each group evenly spread: some keep a core busy, some mostly wait, some wait for each other. The
+/// first group, of the shortest ones, fills the end.
+fn interleaved(groups: [Vec<Trial>; 3]) -> Vec<Trial> {
+    let mut placed: Vec<(usize, Trial)> = Vec::new();
+    for (number, group) in groups.into_iter().enumerate() {
+        let share = if number == 0 { 1000 } else { 930 };
+        let count = group.len().max(1);
+        let places = (0..).map(|index| index * share * 1000 / count);
+        placed.extend(places.zip(group));
+    }
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, trial)| trial).collect()
 }

@@ -2,20 +2,17 @@
 //!
 //! Nothing here asserts a time. The answers must be right; how long they took is printed.
 
-use std::fmt::Write as _;
 use std::time::Instant;
 
 use libtest_mimic::Trial;
 
-use crate::support::catalog::{Backup, ServerCatalog, give_to};
+use crate::support::large::{self, SIZE};
 use crate::support::manager::Manager;
 use crate::support::scratch::Scratch;
 use crate::support::tool::Tool;
 
 const BACKUPS: u32 = 300;
 const LINES: u32 = 1_000_000;
-/// Size of each WAL file in the database.
-const SIZE: u64 = 1024;
 
 pub fn trials(tool: &Tool) -> Vec<Trial> {
     let tool = tool.clone();
@@ -31,7 +28,7 @@ fn list_backups(tool: &Tool) {
     let body = "conninfo = host=127.0.0.1 port=1\nssh_command = ssh -p 1 nobody@127.0.0.1\narchiver = on\n\
                 backup_options = concurrent_backup\nretention_policy = REDUNDANCY 290";
     manager.configure("", &[("main", body.to_owned())]);
-    build(&manager);
+    large::create(&manager, BACKUPS, LINES);
 
     let started = Instant::now();
     let listed = manager.run(tool, &["list-backups", "main"]).success().stdout;
@@ -60,33 +57,4 @@ fn list_backups(tool: &Tool) {
         oldest.contains(&format!("    Number of files      : {step}\n")),
         "{oldest}"
     );
-}
-
-fn segment(number: u32) -> String {
-    format!("00000001{:08X}{:08X}", number / 256, number % 256)
-}
-
-/// Only what lists need: the information files and the database, no data.
-fn build(manager: &Manager) {
-    let server = ServerCatalog::create(&manager.home(), "main");
-    let step = LINES / BACKUPS;
-    for n in 0..BACKUPS {
-        let id = format!("2023{:02}{:02}T{:02}0000", 1 + n / 28, 1 + n % 28, n % 24);
-        let wal = segment(n * step);
-        let text = Backup::done("20230101T000000", 1, 1).info("main");
-        let text = text.replace("000000010000000000000001", &wal);
-        std::fs::write(server.directory.join(format!("meta/{id}-backup.info")), text).unwrap();
-        std::fs::create_dir(server.directory.join("base").join(&id)).unwrap();
-    }
-    let mut database = String::new();
-    for n in 0..LINES {
-        let _ = writeln!(
-            database,
-            "{}\t{SIZE}\t{}.25\tgzip\tNone",
-            segment(n),
-            1_672_531_200 + n
-        );
-    }
-    std::fs::write(server.directory.join("wals/main-xlog.db"), database).unwrap();
-    give_to(&manager.home(), &manager.account);
 }

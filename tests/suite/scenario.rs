@@ -172,7 +172,8 @@ fn get_wal(tool: &Tool, version: Version) {
     prove(&mut local, &moment);
     let mut remote = lab.restore_remote(tool, "remote", &backup, &target);
     prove(&mut remote, &moment);
-    let standby = ["--get-wal", "--standby-mode"];
+    // With more than one job, restore_command fetches ahead.
+    let standby = ["--get-wal", "--standby-mode", "--jobs", "2"];
     let mut standby = lab.restore_remote(tool, "standby", &backup, &standby);
     standby.launch();
     eventually(Duration::from_secs(60), "the standby to replay", || {
@@ -197,7 +198,8 @@ fn timelines(tool: &Tool, version: Version) {
     let mut restored = lab.restore_remote(tool, "again", &backup, &options);
     lab.cluster.stop();
     let command = format!(
-        "archive_command=barman-wal-archive -U barman -c {} backup-host main %p",
+        "archive_command=barman-wal-archive {} -U barman -c {} backup-host main %p",
+        tool.leaving_nothing(),
         lab.manager.config_file().display()
     );
     restored.port = lab.cluster.port;

@@ -47,7 +47,8 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// Looks at the first `batch_size` entries in the order of names (0: at all of them). Hidden files, and those that
-    /// end in `.tmp`, are still being written and left alone.
+    /// end in `.tmp`, are still being written and left alone. What `pg_receivewal` needs is found out among all entries: the
+    /// newest of a batch is not the newest there is.
     pub(super) fn of(places: &Places, source: Source, batch_size: u32) -> Result<Arrivals, PathError> {
         let directory = source.directory(places);
         let names = names(directory)?;
@@ -60,7 +61,15 @@ impl Arrivals {
             ..Arrivals::default()
         };
         let (mut complete, mut partial) = (Vec::new(), Vec::new());
-        for name in names.iter().take(due).filter(|name| !name.ends_with(".tmp")) {
+        let looked_at = match source {
+            Source::Streaming => names.len(),
+            Source::Incoming => due,
+        };
+        for name in names
+            .iter()
+            .take(looked_at)
+            .filter(|name| !name.ends_with(".tmp"))
+        {
             let path = directory.join(name);
             match WalKind::of(name) {
                 Some(kind) if path.is_file() => match kind {
@@ -74,6 +83,7 @@ impl Arrivals {
             keep_newest(&mut complete, &mut partial);
         }
         complete.append(&mut partial);
+        complete.truncate(due);
         arrivals.queue = complete;
         Ok(arrivals)
     }
@@ -163,6 +173,23 @@ mod tests {
                 "000000010000000000000003.partial"
             ]
         );
+    }
+
+    #[test]
+    fn a_batch_of_streamed_segments_is_not_taken_for_the_newest() {
+        let sandbox = Sandbox::new();
+        let places = sandbox.places();
+        for name in [
+            "000000010000000000000001",
+            "000000010000000000000002",
+            "000000010000000000000003.partial",
+        ] {
+            sandbox.write(&format!("streaming/{name}"), b"");
+        }
+        let look = |size| Arrivals::of(&places, Source::Streaming, size).unwrap();
+        assert_eq!(names_of(&look(1).queue), ["000000010000000000000001"]);
+        assert_eq!(look(1).total, 3);
+        assert_eq!(look(5).queue.len(), 2);
     }
 
     #[test]

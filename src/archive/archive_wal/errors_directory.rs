@@ -11,6 +11,8 @@ use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 
 use super::Run;
+use super::prepare::Item;
+use super::validate::Fault;
 
 /// Why an object was put aside: the ending of its new name.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +21,10 @@ pub(super) enum Aside {
     Duplicate,
     /// It is not of the WAL.
     Unknown,
+    /// It is not what PostgreSQL wrote.
+    Damaged,
+    /// It is of another cluster.
+    Foreign,
 }
 
 impl Aside {
@@ -26,11 +32,35 @@ impl Aside {
         match self {
             Aside::Duplicate => "duplicate",
             Aside::Unknown => "unknown",
+            Aside::Damaged => "damaged",
+            Aside::Foreign => "foreign",
         }
     }
 }
 
+/// What follows the name of an object put aside in the name of the file that says why.
+pub const REASON: &str = ".reason";
+
 impl Run<'_> {
+    /// Puts a file aside that must not be archived, with the reason in a file beside it.
+    pub(super) fn reject(&mut self, item: &Item, fault: &Fault) -> Result<(), PathError> {
+        let (why, word, reason) = match fault {
+            Fault::Foreign(reason) => (Aside::Foreign, "not of this server", reason),
+            Fault::Damaged(reason) | Fault::Incomplete(reason) => (Aside::Damaged, "damaged", reason),
+        };
+        let moved = move_aside(&item.source, &self.places.errors, why)?;
+        durable::write(
+            &durable::sibling(&moved, REASON),
+            format!("{reason}\n").as_bytes(),
+        )?;
+        self.reporter.error(&format!(
+            "{} is {word}: {reason}. File moved to errors directory of server {}.",
+            item.name, self.places.server
+        ));
+        self.report.rejected.push(item.name.clone());
+        Ok(())
+    }
+
     /// Moves what is no WAL file to the errors directory and says so.
     pub(super) fn put_aside(&mut self, unknown: Vec<PathBuf>) {
         let mut moved = Vec::new();

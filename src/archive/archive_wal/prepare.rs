@@ -1,7 +1,7 @@
 //! The first half of archiving a file: everything that does not change the archive.
 //!
-//! Several files are prepared at once. A new file is left compressed, encrypted and synced under a temporary name beside
-//! its place; a file whose name the archive has is compared with what is there.
+//! Several files are prepared at once. A new file is looked at, and left compressed and encrypted under a temporary name
+//! beside its place; a file whose name the archive has is compared with what is there.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -10,14 +10,16 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::compare::same_content;
 use crate::archive::put_wal::base_name;
-use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
+use crate::base::{durable, sys};
 use crate::catalog::{Layout, WalEntry, modification_time};
 use crate::codec::{CodecError, CustomMagic, Detector, Stored, WalCodec};
+use crate::postgres::history::History;
 use crate::postgres::wal_header::{HEADER_SIZE, SegmentHeader};
 use crate::postgres::wal_name::WalKind;
 
 use super::FileError;
+use super::validate::{Fault, Validator};
 
 /// A file that is due.
 #[derive(Debug, Clone)]
@@ -71,6 +73,8 @@ pub(super) enum Prepared {
     Matching(WalEntry),
     /// The archive has another content under its name, or one that cannot be compared.
     Conflict(Option<String>),
+    /// It is not to be archived: it is damaged, or of another cluster.
+    Rejected(Fault),
     /// It is still being written.
     Incomplete(String),
     /// It is gone.
@@ -99,20 +103,63 @@ impl Drop for Staged {
     }
 }
 
-/// Prepares one file.
-pub(super) fn prepare(codec: &WalCodec, item: &Item) -> Result<Prepared, FileError> {
-    let metadata = match fs::metadata(&item.source) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Prepared::Gone),
-        Err(error) => return Err(PathError::new("examine", &item.source, error).into()),
-    };
-    if let Some(reason) = incomplete(item, &metadata)? {
-        return Ok(Prepared::Incomplete(reason));
+/// What files are prepared with, by several threads.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    pub(super) codec: WalCodec,
+    pub(super) validator: Validator,
+    pub(super) layout: Layout,
+}
+
+impl Workshop {
+    /// Prepares one file.
+    pub(super) fn prepare(&self, item: &Item) -> Result<Prepared, FileError> {
+        let metadata = match fs::metadata(&item.source) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Prepared::Gone),
+            Err(error) => return Err(PathError::new("examine", &item.source, error).into()),
+        };
+        if let Some(reason) = incomplete(item, &metadata)? {
+            return Ok(Prepared::Incomplete(reason));
+        }
+        if item.target.symlink_metadata().is_ok() {
+            return compare(&self.codec, item);
+        }
+        let delivered = delivered_as(&self.codec, &item.source)?;
+        let looked = self
+            .validator
+            .check(&self.codec, item, &metadata, delivered, &|| self.histories())?;
+        match looked {
+            Some(Fault::Incomplete(reason)) => Ok(Prepared::Incomplete(reason)),
+            Some(fault) => Ok(Prepared::Rejected(fault)),
+            None => stage(&self.codec, item, &metadata, delivered),
+        }
     }
-    if item.target.symlink_metadata().is_ok() {
-        return compare(codec, item);
+
+    /// The histories that are there, archived or not yet.
+    fn histories(&self) -> Vec<History> {
+        let directories = [&self.layout.wals, &self.layout.incoming, &self.layout.streaming];
+        let entries = directories
+            .into_iter()
+            .filter_map(|directory| fs::read_dir(directory).ok());
+        entries
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let Some(WalKind::History(timeline)) = WalKind::of(entry.file_name().to_str()?) else {
+                    return None;
+                };
+                let mut text = String::new();
+                self.codec
+                    .open_plain(&entry.path())
+                    .ok()?
+                    .take(1 << 20)
+                    .read_to_string(&mut text)
+                    .ok()?;
+                History::parse(timeline, &text).ok()
+            })
+            .collect()
     }
-    stage(codec, item, &metadata)
 }
 
 /// Why a file seems to be still being written: a segment that is empty, or shorter than its own header says. `cp` as
@@ -184,12 +231,18 @@ fn delivered_as(codec: &WalCodec, path: &Path) -> Result<Stored, PathError> {
     }
 }
 
-/// Brings a new file into the form it is stored in, with the mode and time of its source, and syncs its content.
-fn stage(codec: &WalCodec, item: &Item, metadata: &Metadata) -> Result<Prepared, FileError> {
+/// Brings a new file into the form it is stored in, with the mode and time of its source. Its content is on its way to
+/// the disk; whoever puts it in its place syncs it.
+fn stage(
+    codec: &WalCodec,
+    item: &Item,
+    metadata: &Metadata,
+    delivered: Stored,
+) -> Result<Prepared, FileError> {
     if let Some(directory) = item.target.parent() {
-        durable::create_dir_all(directory)?;
+        // Its own name is made durable with the first file in it.
+        fs::create_dir_all(directory).at("create directory", directory)?;
     }
-    let delivered = delivered_as(codec, &item.source)?;
     let mut entry = WalEntry {
         name: item.name.clone(),
         size: metadata.len(),
@@ -215,20 +268,19 @@ fn stage(codec: &WalCodec, item: &Item, metadata: &Metadata) -> Result<Prepared,
         entry.encryption = Some("gpg".to_owned());
         staged = Some(encrypted);
     }
-    match &staged {
-        Some(staged) => entry.size = copy_attributes(metadata, staged.path())?,
-        None => durable::sync_file(&item.source)?,
+    if let Some(staged) = &staged {
+        entry.size = copy_attributes(metadata, staged.path())?;
     }
     Ok(Prepared::New { staged, entry })
 }
 
-/// Gives `path` the mode and time of its source. Returns its size.
+/// Gives `path` the mode and time of its source and sets its content on the way to the disk. Returns its size.
 pub(super) fn copy_attributes(source: &Metadata, path: &Path) -> Result<u64, PathError> {
     let file = File::options().write(true).open(path).at("open", path)?;
     file.set_permissions(source.permissions())
         .at("set permissions of", path)?;
     let modified = source.modified().at("examine", path)?;
     file.set_modified(modified).at("set the time of", path)?;
-    file.sync_all().at("sync", path)?;
+    sys::start_writeback(&file, 0, 0);
     Ok(file.metadata().at("examine", path)?.len())
 }

@@ -1,22 +1,32 @@
 //! The second half of archiving: storing, recording, and removing what was stored from where it arrived.
+//!
+//! A group of files shares its syncs: their contents are synced together, then they are put in their places in order, then
+//! their directories are synced, then one append to the WAL database records them all, and only then do their sources go.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
-use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::base::float::float_repr;
+use crate::base::{durable, interrupt};
 use crate::catalog::{CatalogError, WalEntry, modification_time};
 use crate::hooks::{HookEvent, HookSubject, WalVariables};
 
 use super::errors_directory::{Aside, move_aside};
-use super::prepare::{Item, Prepared, Staged, copy_attributes, prepare};
+use super::pipeline::{Pipeline, Ready};
+use super::prepare::{Item, Prepared, Staged, copy_attributes};
 use super::{ArchiveError, FileError, Progress, Run};
+
+/// How many files share their syncs.
+const GROUP: usize = 32;
+/// How many files are prepared and not stored, at most.
+const WINDOW: usize = 2 * GROUP;
+/// How many files are synced at the same time: the file system makes one commit of them.
+const SYNCS: usize = 8;
 
 /// What became of the files of a group.
 #[derive(Default)]
@@ -32,73 +42,75 @@ struct Outcome {
 }
 
 impl Run<'_> {
-    /// Archives a group of files, which share their syncs. With hook scripts a group is one file.
-    pub(super) fn group(&mut self, sources: &[PathBuf]) -> Result<Progress, ArchiveError> {
-        let layout = self.catalog.layout().clone();
-        let items: Vec<Item> = sources
-            .iter()
-            .filter_map(|source| Item::new(&layout, source))
-            .collect();
-        let hooks = self.has_hooks();
-        if hooks {
-            for item in &items {
-                self.reporter.info(&format!("\t{}", item.name));
-                let subject = arrived(item);
-                if let Err(error) = self.hooks.before(HookEvent::Archive, &subject) {
-                    return self.aborted(&error);
-                }
+    /// Archives one file after the other, with the scripts around each.
+    pub(super) fn one_by_one(&mut self, queue: &[PathBuf]) -> Result<Progress, ArchiveError> {
+        for source in queue {
+            interrupt::check()?;
+            let Some(item) = Item::new(&self.workshop.layout, source) else {
+                continue;
+            };
+            if let Some(shortage) = self.room(source)?.shortage {
+                return Ok(self.out_of_space(&shortage));
+            }
+            self.reporter.info(&format!("\t{}", item.name));
+            if let Err(error) = self.hooks.before(HookEvent::Archive, &arrived(&item)) {
+                return self.aborted(&error);
+            }
+            let prepared = self.workshop.prepare(&item);
+            if let Progress::Stop = self.commit(vec![(item, prepared)], true)? {
+                return Ok(Progress::Stop);
             }
         }
-        let prepared = self.prepare_all(&items);
+        Ok(Progress::Continue)
+    }
+
+    /// Archives files on all cores.
+    pub(super) fn all_at_once(&mut self, queue: &[PathBuf]) -> Result<Progress, ArchiveError> {
+        let workshop = Arc::clone(&self.workshop);
+        let pipeline = Pipeline::new(&workshop, queue);
+        std::thread::scope(|scope| {
+            let _stopper = pipeline.stopper();
+            for _ in 0..self.workers().min(queue.len()) {
+                scope.spawn(|| pipeline.work());
+            }
+            let mut done = 0;
+            while let Some(source) = queue.get(done) {
+                let room = self.room(source)?;
+                let count = pipeline.allow(done, WINDOW, room.files).min(GROUP);
+                if let Some(shortage) = room.shortage.filter(|_| count == 0) {
+                    return Ok(self.out_of_space(&shortage));
+                }
+                let group = pipeline.take(done, count)?;
+                done += count;
+                if let Progress::Stop = self.commit(group, false)? {
+                    return Ok(Progress::Stop);
+                }
+            }
+            Ok(Progress::Continue)
+        })
+    }
+
+    /// Stores a group of prepared files. `announced`: their names have been shown, and scripts come after them.
+    fn commit(&mut self, mut group: Vec<Ready>, announced: bool) -> Result<Progress, ArchiveError> {
+        sync_contents(&mut group);
         let mut outcome = Outcome::default();
-        let mut fatal = None;
-        for (item, prepared) in items.into_iter().zip(prepared) {
-            if let Err(error) = self.settle(&item, prepared, hooks, &mut outcome) {
+        let mut progress = Progress::Continue;
+        for (item, prepared) in group {
+            if let Err(error) = self.settle(&item, prepared, announced, &mut outcome) {
                 self.fail(&item.name, &error);
                 outcome.failed.push((item, error.to_string()));
                 if error.concerns_all() {
-                    fatal = Some(error);
+                    // It has been reported; the other files would fail in the same way.
+                    progress = Progress::Stop;
                     break;
                 }
             }
         }
         self.finish(&mut outcome)?;
-        if hooks {
+        if announced {
             self.after(&outcome);
         }
-        match fatal {
-            // It has been reported; the other files would fail in the same way.
-            Some(_) => Ok(Progress::Stop),
-            None => Ok(Progress::Continue),
-        }
-    }
-
-    /// Prepares the files of a group on several threads. The results have the order of the items.
-    fn prepare_all(&self, items: &[Item]) -> Vec<Result<Prepared, FileError>> {
-        let workers = self.workers().min(items.len()).max(1);
-        if workers == 1 {
-            return items.iter().map(|item| prepare(&self.codec, item)).collect();
-        }
-        let next = AtomicUsize::new(0);
-        let results = Mutex::new(Vec::with_capacity(items.len()));
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(item) = items.get(index) else { break };
-                        let result = prepare(&self.codec, item);
-                        results
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((index, result));
-                    }
-                });
-            }
-        });
-        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        results.sort_by_key(|(index, _)| *index);
-        results.into_iter().map(|(_, result)| result).collect()
+        Ok(progress)
     }
 
     /// Does what was prepared for one file, up to the syncs that the group shares. Its name is shown unless that has been
@@ -135,6 +147,10 @@ impl Run<'_> {
                 self.report.duplicates.push(item.name.clone());
                 outcome.conflicts.push(item.clone());
             }
+            Prepared::Rejected(fault) => {
+                self.reject(item, &fault)?;
+                outcome.conflicts.push(item.clone());
+            }
             Prepared::Incomplete(reason) => log::warn!(
                 target: "barman.wal_archiver",
                 "\"{}\" is left for a later run, because it seems to be still being written: {reason}",
@@ -151,6 +167,11 @@ impl Run<'_> {
         let directories: BTreeSet<&Path> = done().filter_map(|(item, _)| item.target.parent()).collect();
         for directory in directories {
             durable::sync_dir(directory)?;
+            // A new directory has a name of its own to be kept.
+            if !self.durable_directories.contains(directory) {
+                durable::sync_parent(directory)?;
+                self.durable_directories.insert(directory.to_path_buf());
+            }
         }
         let mut entries: Vec<WalEntry> = outcome.stored.iter().map(|(_, entry)| entry.clone()).collect();
         entries.extend(self.unrecorded(&outcome.matching)?);
@@ -227,6 +248,26 @@ impl Run<'_> {
     }
 }
 
+/// Syncs the contents of the new files of a group, several at once. A file that cannot be synced is not stored.
+fn sync_contents(group: &mut [Ready]) {
+    let share = group.len().div_ceil(SYNCS).max(1);
+    std::thread::scope(|scope| {
+        for part in group.chunks_mut(share) {
+            scope.spawn(|| {
+                for (item, prepared) in part {
+                    let Ok(Prepared::New { staged, .. }) = prepared else {
+                        continue;
+                    };
+                    let path = staged.as_ref().map_or(item.source.as_path(), Staged::path);
+                    if let Err(error) = durable::sync_file(path) {
+                        *prepared = Err(error.into());
+                    }
+                }
+            });
+        }
+    });
+}
+
 /// Puts a file in its place. Without a staged form it is linked, so that its source stays until it is recorded; where
 /// links are not possible it is copied.
 fn place(item: &Item, staged: Option<&Path>) -> Result<(), PathError> {
@@ -245,6 +286,7 @@ fn place(item: &Item, staged: Option<&Path>) -> Result<(), PathError> {
     fs::copy(&item.source, &temporary).at("copy to", &temporary)?;
     let metadata = fs::metadata(&item.source).at("examine", &item.source)?;
     copy_attributes(&metadata, &temporary)?;
+    durable::sync_file(&temporary)?;
     fs::rename(&temporary, &item.target).at("rename to", &item.target)
 }
 

@@ -10,7 +10,8 @@ use super::*;
 use crate::archive::sandbox::{SEGMENT_SIZE, Sandbox, segment};
 use crate::base::report::{NoProgress, Progress as Bar, Total};
 use crate::catalog::WalEntry;
-use crate::config::WalCompression;
+use crate::config::{WalCompression, WalValidation};
+use crate::postgres::wal_header::sample_header;
 use crate::postgres::wal_name::SegmentName;
 
 /// Collects the lines.
@@ -257,6 +258,7 @@ fn one_file_that_fails_stays_and_the_others_go_on() {
     sandbox.config.custom_compression_filter = Some(format!("grep -q {} && false || cat", "POISON"));
     sandbox.config.custom_compression_filter =
         Some("f() { case $(head -c 6 \"$1\") in POISON) exit 1;; esac; cat \"$1\"; }; f \"$1\"".to_owned());
+    sandbox.config.wal_validation = WalValidation::Off;
     deliver(&sandbox, 1);
     sandbox.write("incoming/00000002.history", b"POISON");
     deliver(&sandbox, 3);
@@ -368,4 +370,157 @@ fn runs_at_the_same_time_store_everything_once() {
     found.sort();
     assert_eq!(found, (1..40).map(wal).collect::<Vec<_>>());
     assert_eq!(sandbox.list("incoming"), [""; 0]);
+}
+
+/// The server's backups are of this cluster, and of PostgreSQL 15, as the segments of the sandbox are.
+fn identify(sandbox: &Sandbox, system_identifier: &str, version: &str) {
+    let identity = crate::catalog::Identity {
+        systemid: Some(system_identifier.to_owned()),
+        version: Some(version.to_owned()),
+    };
+    Catalog::of(&sandbox.config)
+        .unwrap()
+        .save_identity(&identity)
+        .unwrap();
+}
+
+/// A segment whose only record is a switch: nothing else is in it.
+fn switched(name: &str) -> Vec<u8> {
+    let mut content = sample_header(name, u32::try_from(SEGMENT_SIZE).unwrap(), 42);
+    let mut record = [0_u8; 24];
+    record[0] = 24;
+    record[16] = 0x40;
+    let crc = crc32c::crc32c(&record[..20]);
+    record[20..].copy_from_slice(&crc.to_le_bytes());
+    content.extend(record);
+    content.resize(SEGMENT_SIZE, 0);
+    content
+}
+
+#[test]
+fn damaged_and_foreign_segments_are_put_aside_with_the_reason() {
+    for compression in [None, Some(WalCompression::Zstd)] {
+        let mut sandbox = Sandbox::new();
+        sandbox.config.compression = compression;
+        identify(&sandbox, "42", "15");
+        deliver(&sandbox, 1);
+        // Another place's, another cluster's, nobody's, too long, a broken history, an incomplete one.
+        sandbox.write(&format!("incoming/{}", wal(2)), &segment(&wal(9), 2));
+        let mut foreign = segment(&wal(3), 3);
+        foreign[24] = 43;
+        sandbox.write(&format!("incoming/{}", wal(3)), &foreign);
+        sandbox.write(&format!("incoming/{}", wal(4)), &vec![0; SEGMENT_SIZE]);
+        let mut long = segment(&wal(5), 5);
+        long.push(0);
+        sandbox.write(&format!("incoming/{}", wal(5)), &long);
+        sandbox.write("incoming/00000002.history", b"nonsense");
+        sandbox.write("incoming/00000003.history", b"");
+        // Compressed by the sender: looked into all the same.
+        let packed = zstd::encode_all(segment(&wal(9), 6).as_slice(), 1).unwrap();
+        sandbox.write(&format!("incoming/{}", wal(6)), &packed);
+        sandbox.write(&format!("incoming/{}", wal(7)), &packed[..20]);
+        deliver(&sandbox, 8);
+        let (report, lines) = run(&sandbox);
+        assert_eq!(report.archived, 2, "{lines:#?}");
+        assert_eq!(
+            report.rejected,
+            [
+                "00000002.history".to_owned(),
+                wal(2),
+                wal(3),
+                wal(4),
+                wal(5),
+                wal(6)
+            ]
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+        );
+        assert_eq!(names(&sandbox), [wal(1), wal(8)]);
+        assert_eq!(sandbox.list("incoming"), [wal(7), "00000003.history".to_owned()]);
+        let aside = sandbox.list("errors");
+        assert_eq!(aside.len(), 12, "{aside:?}");
+        let reason = |name: &str| {
+            let file = aside
+                .iter()
+                .find(|file| file.starts_with(name) && file.ends_with(".reason"));
+            fs::read_to_string(sandbox.root.join("errors").join(file.unwrap())).unwrap()
+        };
+        assert!(
+            reason(&wal(2)).starts_with("its first page is the one of 0/900000"),
+            "{}",
+            reason(&wal(2))
+        );
+        assert!(reason(&wal(3)).contains("system identifier 43"));
+        assert!(
+            aside
+                .iter()
+                .any(|file| file.starts_with(&wal(3)) && file.ends_with(".foreign"))
+        );
+        assert!(reason(&wal(5)).contains("1048577 bytes"));
+        let line = format!(
+            "ERROR: {} is damaged: it does not begin as a WAL segment does. File moved to errors directory of server main.",
+            wal(4)
+        );
+        assert!(lines.contains(&line), "{lines:#?}");
+    }
+}
+
+#[test]
+fn another_version_is_foreign_and_off_looks_at_nothing() {
+    let mut sandbox = Sandbox::new();
+    identify(&sandbox, "42", "16");
+    deliver(&sandbox, 1);
+    assert_eq!(run(&sandbox).0.rejected, [wal(1)]);
+    sandbox.config.wal_validation = WalValidation::Off;
+    deliver(&sandbox, 2);
+    sandbox.write(&format!("incoming/{}", wal(3)), b"anything");
+    assert_eq!(run(&sandbox).0.archived, 2);
+}
+
+#[test]
+fn records_are_checked_when_that_is_asked_for() {
+    let mut sandbox = Sandbox::new();
+    sandbox.config.wal_validation = WalValidation::Full;
+    sandbox.config.compression = Some(WalCompression::Gzip);
+    sandbox.write(&format!("incoming/{}", wal(1)), &switched(&wal(1)));
+    let mut broken = switched(&wal(2));
+    broken[44] ^= 1;
+    sandbox.write(&format!("incoming/{}", wal(2)), &broken);
+    let mut short = switched(&wal(3));
+    short.truncate(SEGMENT_SIZE / 2);
+    let packed = zstd::encode_all(short.as_slice(), 1).unwrap();
+    sandbox.write(&format!("incoming/{}", wal(3)), &packed);
+    // Where a timeline ends, its last segment does.
+    let mut ended = switched(&wal(4));
+    ended[40..64].fill(0);
+    sandbox.write(&format!("incoming/{}", wal(4)), &ended);
+    let (report, lines) = run(&sandbox);
+    assert_eq!(report.rejected, [wal(2), wal(3), wal(4)], "{lines:#?}");
+    sandbox.write(&format!("incoming/{}", wal(4)), &ended);
+    sandbox.write(
+        "incoming/00000002.history",
+        b"1\t0/400028\tno recovery target specified\n",
+    );
+    let (report, lines) = run(&sandbox);
+    assert_eq!((report.archived, report.rejected.len()), (2, 0), "{lines:#?}");
+}
+
+#[test]
+fn many_files_keep_their_order() {
+    let mut sandbox = Sandbox::new();
+    sandbox.config.compression = Some(WalCompression::Lz4);
+    let count = 150;
+    for number in 1..=count {
+        deliver(&sandbox, number);
+    }
+    let expected: Vec<String> = (1..=count).map(wal).collect();
+    let (report, lines) = run(&sandbox);
+    assert_eq!(report.archived, expected.len());
+    assert_eq!(names(&sandbox), expected);
+    let shown: Vec<&str> = lines.iter().skip(1).map(|line| line.trim_start()).collect();
+    assert_eq!(shown, expected);
+    assert_eq!(sandbox.list("incoming"), [""; 0]);
+    assert_eq!(sandbox.list("wals/0000000100000000"), expected);
 }

@@ -1,17 +1,22 @@
 //! One run of `barman get-wal` on the Barman host.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Seek};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use crate::base::process::exit_code;
 use crate::base::shell::quote;
 use crate::codec::wal::copy;
 use crate::codec::{Compression, Detector, decode};
 
+use super::master::Master;
+use super::private_directory::PrivateDirectory;
 use super::recovering::check_segment;
 use super::remote::{Remote, SSH_FAILED};
+use super::wal_archive::Route;
 
 /// How much of what the other side writes to its standard error is kept.
 const STDERR_LIMIT: u64 = 64 * 1024;
@@ -39,7 +44,7 @@ pub(super) enum Failure {
         /// What it wrote.
         stderr: String,
     },
-    /// The listing of the files that follow does not start with the wanted one.
+    /// The same, where several files are fetched at once.
     #[error("The required file is not available: {0}")]
     NotAvailable(String),
     /// ssh failed, so nothing is known about the file.
@@ -92,36 +97,49 @@ pub(super) struct Fetch<'a> {
     pub(super) partial: bool,
     /// The cluster that the files must be of.
     pub(super) cluster: Option<u64>,
+    /// Where a connection is kept, if it is.
+    pub(super) kept: Option<&'a Kept>,
+}
+
+/// The connection that all calls, and the process that fetches ahead, share.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) directory: PrivateDirectory,
+    /// Seconds after its last use.
+    pub(super) persist: u32,
+}
+
+impl Kept {
+    fn master(&self, remote: &Remote) -> Option<Master> {
+        Master::of(&self.directory, remote, self.persist)
+    }
 }
 
 impl Fetch<'_> {
-    /// Fetches `name` into the existing file `target`: decompressed and checked.
+    /// Fetches `name` into the existing file `target`: decompressed and checked. It is not synced: PostgreSQL does that
+    /// when it gives the file its own name.
     pub(super) fn to_file(&self, name: &str, target: &Path) -> Result<(), Failure> {
-        let mut running = self.start(name, None)?;
+        let master = self.kept.and_then(|kept| kept.master(self.remote));
+        let route = Route::of(master.as_ref(), self.remote);
+        let begun = Instant::now();
+        match self.attempt(name, target, &route) {
+            Err(Failure::Connection) if route.may_be_to_blame(begun) => {
+                log::debug!("the kept connection has failed: trying without it");
+                self.attempt(name, target, &Route::default())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn attempt(&self, name: &str, target: &Path, route: &Route) -> Result<(), Failure> {
+        let mut running = self.start(name, route)?;
         let received = running.receive(target);
         running.end(received)?;
         check_segment(target, name, self.cluster).map_err(Failure::Local)
     }
 
-    /// The names of up to `limit` files from `name` on that exist.
-    pub(super) fn peek(&self, name: &str, limit: u32) -> Result<Vec<String>, Failure> {
-        let mut running = self.start(name, Some(limit))?;
-        let mut text = String::new();
-        let read = running.stdout().and_then(|stdout| {
-            stdout
-                .take(1024 * u64::from(limit.max(1)))
-                .read_to_string(&mut text)
-                .map_err(|error| Failure::Local(format!("cannot read the list of files: {error}")))
-        });
-        running.end(read.map(|_| ()))?;
-        Ok(text.lines().map(|line| line.trim().to_owned()).collect())
-    }
-
-    fn start(&self, name: &str, peek: Option<u32>) -> Result<Running, Failure> {
+    fn start(&self, name: &str, route: &Route) -> Result<Running, Failure> {
         let mut words = vec!["get-wal".to_owned()];
-        if let Some(limit) = peek {
-            words.extend(["--peek".to_owned(), quote(&limit.to_string())]);
-        }
         match self.transfer {
             Transfer::Plain => {}
             Transfer::Compressed(compression) => words.push(format!("--{compression}")),
@@ -136,33 +154,86 @@ impl Fetch<'_> {
             .config
             .as_ref()
             .map(|config| format!("--config {config}"));
-        let mut child = self
-            .remote
-            .barman(config, &words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let mut command = self.remote.barman_with(route.options(), config, &words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        // An ssh older than 8.5 that stays in the background keeps its standard error: it must not be a pipe that is read
+        // to its end.
+        let said = match self.kept.filter(|_| !route.options().is_empty()) {
+            Some(kept) => Said::in_file(&kept.directory, &mut command)
+                .map_err(|error| Failure::Local(format!("cannot make a temporary file: {error}")))?,
+            None => {
+                command.stderr(Stdio::piped());
+                Said::default()
+            }
+        };
+        let mut child = command
             .spawn()
             .map_err(|error| Failure::Local(format!("Error executing ssh: {error}")))?;
-        let stderr = child.stderr.take().map(|mut stderr| {
-            std::thread::spawn(move || {
+        let said = child.stderr.take().map_or(said, Said::on_pipe);
+        Ok(Running { child, said })
+    }
+}
+
+/// What the other side and ssh write to their standard error.
+#[derive(Default)]
+enum Said {
+    #[default]
+    Nothing,
+    File(File),
+    Pipe(std::thread::JoinHandle<String>),
+}
+
+impl Said {
+    fn in_file(directory: &PrivateDirectory, command: &mut Command) -> io::Result<Said> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(&format!(".said.{}.{number}", std::process::id()));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
+        std::fs::remove_file(&path)?;
+        command.stderr(file.try_clone()?);
+        Ok(Said::File(file))
+    }
+
+    fn on_pipe(mut stderr: ChildStderr) -> Said {
+        Said::Pipe(std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let kept = (&mut stderr).take(STDERR_LIMIT).read_to_end(&mut text);
+            // The rest is read and dropped, so that the other side never waits for us.
+            if let Err(error) = kept.and_then(|_| io::copy(&mut stderr, &mut io::sink()).map(|_| 0)) {
+                log::debug!("cannot read what the Barman host says: {error}");
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        }))
+    }
+
+    /// The text, when ssh has ended.
+    fn text(self) -> String {
+        match self {
+            Said::Nothing => String::new(),
+            Said::Pipe(reader) => reader.join().unwrap_or_default(),
+            Said::File(mut file) => {
                 let mut text = Vec::new();
-                let kept = (&mut stderr).take(STDERR_LIMIT).read_to_end(&mut text);
-                // The rest is read and dropped, so that the other side never waits for us.
-                if let Err(error) = kept.and_then(|_| io::copy(&mut stderr, &mut io::sink()).map(|_| 0)) {
+                let read = file
+                    .rewind()
+                    .and_then(|()| file.take(STDERR_LIMIT).read_to_end(&mut text));
+                if let Err(error) = read {
                     log::debug!("cannot read what the Barman host says: {error}");
                 }
                 String::from_utf8_lossy(&text).into_owned()
-            })
-        });
-        Ok(Running { child, stderr })
+            }
+        }
     }
 }
 
 /// A run under way.
 struct Running {
     child: Child,
-    stderr: Option<std::thread::JoinHandle<String>>,
+    said: Said,
 }
 
 impl Running {
@@ -197,13 +268,12 @@ impl Running {
             .truncate(true)
             .open(target)
             .map_err(|error| Failure::local(target, &error))?;
-        copy(&mut plain, &mut file).map_err(|error| {
+        copy(&mut plain, &mut file).map(|_| ()).map_err(|error| {
             Failure::Local(format!(
                 "cannot receive the file into \"{}\": {error}",
                 target.display()
             ))
-        })?;
-        file.sync_all().map_err(|error| Failure::local(target, &error))
+        })
     }
 
     /// Waits for the end. What the other side says counts more than what was received: a stream that breaks off is
@@ -217,11 +287,7 @@ impl Running {
             .child
             .wait()
             .map_err(|error| Failure::Local(format!("Error executing ssh: {error}")))?;
-        let stderr = self
-            .stderr
-            .take()
-            .and_then(|reader| reader.join().ok())
-            .unwrap_or_default();
+        let stderr = std::mem::take(&mut self.said).text();
         match (exit_code(status), received) {
             (0, received) => received,
             (code, Err(failure)) if code > 125 && code != SSH_FAILED => Err(failure),

@@ -4,6 +4,8 @@
 //! that either side can be the other product. They read no configuration of ours.
 
 mod fetch;
+mod master;
+mod private_directory;
 pub mod recovering;
 pub mod remote;
 pub mod spool;

@@ -11,17 +11,40 @@ use std::path::Path;
 use crate::postgres::wal_header::{HEADER_SIZE, SegmentHeader};
 use crate::postgres::wal_name::WalKind;
 
-/// Whether the cluster in `data_directory` is in a recovery that ends when a file is reported missing.
+/// What a missing file means to PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// It asks again.
+    Standby,
+    /// The recovery is over.
+    Ending,
+    /// There is no recovery, or this is no data directory.
+    None,
+}
+
+/// In which recovery the cluster in `data_directory` is.
 #[must_use]
-pub fn ends_when_missing(data_directory: &Path) -> bool {
+pub fn recovery(data_directory: &Path) -> Recovery {
     if data_directory.join("standby.signal").exists() {
-        return false;
+        return Recovery::Standby;
     }
     if data_directory.join("recovery.signal").exists() {
-        return true;
+        return Recovery::Ending;
     }
     // PostgreSQL 11 and older.
-    fs::read_to_string(data_directory.join("recovery.conf")).is_ok_and(|text| !standby_mode(&text))
+    match fs::read_to_string(data_directory.join("recovery.conf")) {
+        Ok(text) if standby_mode(&text) => Recovery::Standby,
+        Ok(_) => Recovery::Ending,
+        Err(_) => Recovery::None,
+    }
+}
+
+/// Whether nobody will ask for WAL any more: the server has stopped, or its recovery has ended.
+#[must_use]
+pub fn is_over(data_directory: &Path) -> bool {
+    let is_cluster = data_directory.join("PG_VERSION").exists();
+    let runs = data_directory.join("postmaster.pid").exists();
+    is_cluster && (!runs || recovery(data_directory) == Recovery::None)
 }
 
 fn standby_mode(recovery_conf: &str) -> bool {
@@ -94,16 +117,32 @@ mod tests {
     #[test]
     fn standbys_ask_again() {
         let sandbox = Sandbox::new();
-        assert!(!ends_when_missing(&sandbox.root));
+        assert_eq!(recovery(&sandbox.root), Recovery::None);
         sandbox.write("recovery.signal", b"");
-        assert!(ends_when_missing(&sandbox.root));
+        assert_eq!(recovery(&sandbox.root), Recovery::Ending);
         sandbox.write("standby.signal", b"");
-        assert!(!ends_when_missing(&sandbox.root));
+        assert_eq!(recovery(&sandbox.root), Recovery::Standby);
         let old = Sandbox::new();
         old.write("recovery.conf", b"restore_command = 'x'\n");
-        assert!(ends_when_missing(&old.root));
+        assert_eq!(recovery(&old.root), Recovery::Ending);
         old.write("recovery.conf", b"restore_command = 'x'\nstandby_mode = 'on'\n");
-        assert!(!ends_when_missing(&old.root));
+        assert_eq!(recovery(&old.root), Recovery::Standby);
+    }
+
+    #[test]
+    fn a_server_that_has_stopped_or_opened_asks_no_more() {
+        let sandbox = Sandbox::new();
+        assert!(!is_over(&sandbox.root), "not a cluster: nothing is known");
+        for name in ["PG_VERSION", "postmaster.pid", "standby.signal"] {
+            sandbox.write(name, b"");
+        }
+        assert!(!is_over(&sandbox.root));
+        fs::remove_file(sandbox.root.join("standby.signal")).unwrap();
+        assert!(is_over(&sandbox.root), "promoted");
+        sandbox.write("recovery.signal", b"");
+        assert!(!is_over(&sandbox.root));
+        fs::remove_file(sandbox.root.join("postmaster.pid")).unwrap();
+        assert!(is_over(&sandbox.root), "stopped");
     }
 
     #[test]

@@ -28,7 +28,18 @@ impl Remote {
     /// A command that runs `barman` with `words` on the Barman host. The words are joined by blanks and read by the shell
     /// there, so whatever may hold more than a plain word must be quoted already.
     pub(super) fn barman<S: AsRef<str>>(&self, config: Option<String>, words: &[S]) -> Command {
+        self.barman_with(&[], config, words)
+    }
+
+    /// The same, with further options of ssh before the others.
+    pub(super) fn barman_with<S: AsRef<str>>(
+        &self,
+        options: &[String],
+        config: Option<String>,
+        words: &[S],
+    ) -> Command {
         let mut command = Command::new(&self.ssh);
+        command.args(options);
         if let Some(port) = &self.port {
             command.arg("-p").arg(port);
         }
@@ -39,6 +50,16 @@ impl Remote {
             command.arg(word.as_ref());
         }
         command
+    }
+
+    /// The words of an ssh command that ends before what it is to run.
+    pub(super) fn destination(&self) -> Vec<String> {
+        let mut words = vec![self.ssh.to_string_lossy().into_owned()];
+        if let Some(port) = &self.port {
+            words.extend(["-p".to_owned(), port.clone()]);
+        }
+        words.push(format!("{}@{}", self.user, self.host));
+        words
     }
 
     /// Runs a test command: what it wrote (standard error first, as there is normally only one of them), and its exit

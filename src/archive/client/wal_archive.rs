@@ -1,31 +1,44 @@
-//! `barman-wal-archive`: an `archive_command` that sends one WAL file to `barman put-wal` (command reference §7).
+//! `barman-wal-archive`: an `archive_command` that sends WAL files to `barman put-wal` (command reference §7).
 //!
-//! What is sent is a tar stream of two members: the file under its own name, possibly compressed, and `SHA256SUMS` (or
-//! `MD5SUMS`) with its checksum. PostgreSQL may recycle the file once this returned 0, so 0 means that the Barman host
-//! said so.
+//! PostgreSQL may recycle a file once this returned 0, so 0 means that the Barman host said that the file is on its disk:
+//! to this call, or to an earlier one, about exactly the content that the file has now ([`acknowledged`]).
+//!
+//! PostgreSQL asks for one segment at a time. While it waits, the segments behind that one that are ready to be archived
+//! travel in the same stream ([`followers`]), over a connection that an earlier call has left ([`Master`]). Both are ways to
+//! be faster and nothing else: where anything about them is wrong, the one file goes over a connection of its own, as it
+//! does with Barman's program. The other side cannot tell the difference; a delivery of several files is as old as
+//! `put-wal` is.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::UNIX_EPOCH;
+mod acknowledged;
+mod followers;
+mod stream;
 
-use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::archive::put_wal::{base_name, hexadecimal};
-use crate::base::error::strerror;
 use crate::base::process::exit_code;
-use crate::codec::wal::compress_into;
 use crate::codec::{Compression, Level};
+use crate::transport;
 
 use super::Console;
+use super::master::{self, Master};
+use super::private_directory::PrivateDirectory;
 use super::remote::{Remote, SSH_FAILED, word};
+use acknowledged::{Acknowledged, Lead};
+use followers::followers;
+use stream::{Broken, Form, Sent, nameless};
 
 /// The exit code of a failure on this host.
 const LOCAL_FAILURE: i32 = 2;
 /// The exit code of a failure of ssh.
 const CONNECTION_FAILURE: i32 = 3;
+/// A kept connection that failed within this time is worth a second attempt without it. One that took longer has waited
+/// for a host that does not answer, and another wait would only add to it.
+const QUICK: Duration = Duration::from_secs(5);
 
 /// One call of the program.
 #[derive(Debug, Clone)]
@@ -44,6 +57,13 @@ pub struct WalArchive {
     pub compression: Option<Compression>,
     /// How hard.
     pub level: Level,
+    /// Seconds for which the connection is kept for the next call; 0 keeps none.
+    pub persist: u32,
+    /// How many of the segments behind `wal_path` may travel with it.
+    pub look_ahead: u32,
+    /// A directory for this user alone, which is made when it is needed: for the socket of the connection, and for the
+    /// notes of what is acknowledged.
+    pub private_directory: PathBuf,
     /// Where the compressed copy is put meanwhile, without a name.
     pub temporary_directory: PathBuf,
 }
@@ -61,7 +81,7 @@ impl WalArchive {
         if self.test {
             return self.run_test(console);
         }
-        match self.send() {
+        match self.archive(console) {
             Ok(0) => 0,
             Ok(SSH_FAILED) => {
                 console.error("Connection problem with ssh");
@@ -71,7 +91,7 @@ impl WalArchive {
                 console.error("Remote 'barman put-wal' command has failed!");
                 code
             }
-            Err(Failure::Local(text)) => {
+            Err(Failure(text)) => {
                 console.error(text);
                 LOCAL_FAILURE
             }
@@ -101,278 +121,281 @@ impl WalArchive {
         }
     }
 
-    /// Runs ssh and feeds it. Returns its exit code.
-    fn send(&self) -> Result<i32, Failure> {
-        let mut payload = self.payload()?;
-        let words = ["put-wal".to_owned(), word(&self.server)];
-        let mut child = self
-            .remote
-            .barman(self.config(), &words)
-            .stdin(Stdio::piped())
-            .spawn()
-            .map_err(|error| Failure::Local(format!("Error executing ssh: {error}")))?;
-        let written = match child.stdin.take() {
-            Some(stdin) => self.write(&mut payload, stdin),
-            None => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
+    /// Sees to it that the file is archived. Returns the exit code of ssh.
+    fn archive(&self, console: &mut Console<'_>) -> Result<i32, Failure> {
+        let Some(directory) = self.private(console) else {
+            return self.send_alone(None, console);
         };
-        let incomplete = written.is_err();
-        if incomplete && !matches!(&written, Err(error) if error.kind() == io::ErrorKind::BrokenPipe) {
-            // Not the other side's doing: it must not mistake what it got for everything.
-            if let Err(error) = child.kill() {
-                log::debug!("cannot end ssh: {error}");
+        let acknowledged = self.acknowledged(&directory);
+        if let Some(acknowledged) = &acknowledged
+            && acknowledged.holds(&self.wal_path)
+        {
+            return Ok(0);
+        }
+        let master = Master::of(&directory, &self.remote, self.persist);
+        if let Some(acknowledged) = &acknowledged {
+            match self.send_with_followers(&directory, acknowledged, master.as_ref(), console) {
+                Together::Ended(code) => return Ok(code),
+                Together::Alone => {}
+                Together::AloneWithoutMaster { useless } => {
+                    return self.send_without(master.as_ref().filter(|_| useless), console);
+                }
             }
         }
-        let status = child
-            .wait()
-            .map_err(|error| Failure::Local(format!("Error executing ssh: {error}")))?;
-        match (exit_code(status), written) {
-            (0, Ok(())) => Ok(0),
-            // A remote side that reports success without having read everything has not archived it.
-            (0, Err(error)) => Err(self.failure("send", error)),
-            (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(self.failure("send", error)),
-            (code, _) => Ok(code),
+        self.send_alone(master.as_ref(), console)
+    }
+
+    /// The directory for what is kept between calls; `None` when nothing is to be kept or there is no safe place for it.
+    fn private(&self, console: &mut Console<'_>) -> Option<PrivateDirectory> {
+        if self.persist == 0 && self.look_ahead == 0 {
+            return None;
+        }
+        match PrivateDirectory::prepare(&self.private_directory) {
+            Ok(directory) => Some(directory),
+            Err(error) => {
+                console.warning(format_args!(
+                    "every WAL file is sent by itself over a connection of its own, because \"{}\" cannot be used: {error}",
+                    self.private_directory.display()
+                ));
+                None
+            }
         }
     }
 
-    fn failure(&self, action: &str, error: io::Error) -> Failure {
-        Failure::Local(format!(
+    fn acknowledged(&self, directory: &PrivateDirectory) -> Option<Acknowledged> {
+        if self.look_ahead == 0 {
+            return None;
+        }
+        let identity = master::identity(&self.remote).to_le_bytes();
+        let config = self.remote.config.as_deref().unwrap_or_default();
+        let way = [&identity[..], config.as_bytes(), self.server.as_bytes()];
+        match Acknowledged::of(directory, &way, &self.wal_path) {
+            Ok(acknowledged) => Some(acknowledged),
+            Err(error) => {
+                log::debug!(
+                    "cannot find the directory of \"{}\": {error}",
+                    self.wal_path.display()
+                );
+                None
+            }
+        }
+    }
+
+    /// Sends the file and those that wait behind it, if any do.
+    fn send_with_followers(
+        &self,
+        directory: &PrivateDirectory,
+        acknowledged: &Acknowledged,
+        master: Option<&Master>,
+        console: &mut Console<'_>,
+    ) -> Together {
+        let mut files = followers(&self.wal_path, self.look_ahead);
+        if files.is_empty() {
+            return Together::Alone;
+        }
+        let lead = match acknowledged.lead() {
+            Ok(Some(lead)) => lead,
+            Ok(None) => return Together::Alone,
+            Err(error) => {
+                console.warning(format_args!("WAL files are sent one by one: {error}"));
+                return Together::Alone;
+            }
+        };
+        directory.sweep();
+        files.insert(0, self.wal_path.clone());
+        let route = Route::of(master, &self.remote);
+        let begun = Instant::now();
+        let (next, reason) = match self.deliver(&files, &route, console) {
+            Ok((0, sent)) => {
+                note(lead, &sent, console);
+                return Together::Ended(0);
+            }
+            Ok((SSH_FAILED, _)) if route.may_be_to_blame(begun) => (
+                Together::AloneWithoutMaster { useless: !route.warm },
+                "the connection failed".to_owned(),
+            ),
+            Ok((SSH_FAILED, _)) => return Together::Ended(SSH_FAILED),
+            Ok((code, _)) => (Together::Alone, format!("exit code {code}")),
+            Err(Failure(text)) => (Together::Alone, text),
+        };
+        console.warning(format_args!(
+            "could not send {} WAL files at once: {reason}; sending only the first",
+            files.len()
+        ));
+        next
+    }
+
+    /// Sends the one file: over the kept connection, and if that fails, over a connection of its own.
+    fn send_alone(&self, master: Option<&Master>, console: &mut Console<'_>) -> Result<i32, Failure> {
+        let route = Route::of(master, &self.remote);
+        let begun = Instant::now();
+        let (code, _) = self.deliver(std::slice::from_ref(&self.wal_path), &route, console)?;
+        if code != SSH_FAILED || !route.may_be_to_blame(begun) {
+            return Ok(code);
+        }
+        self.send_without(master.filter(|_| !route.warm), console)
+    }
+
+    /// Sends the one file over a connection of its own, after a kept one has failed. If that works, `useless` is the one
+    /// that could not even be made.
+    fn send_without(&self, useless: Option<&Master>, console: &mut Console<'_>) -> Result<i32, Failure> {
+        log::debug!("the kept connection has failed: trying without it");
+        let files = std::slice::from_ref(&self.wal_path);
+        let (code, _) = self.deliver(files, &Route::default(), console)?;
+        if code != SSH_FAILED
+            && let Some(master) = useless
+        {
+            master.renounce();
+        }
+        Ok(code)
+    }
+
+    /// Runs ssh and feeds it. Returns its exit code, and what the other side has when that is 0.
+    fn deliver(
+        &self,
+        files: &[PathBuf],
+        route: &Route,
+        console: &mut Console<'_>,
+    ) -> Result<(i32, Vec<Sent>), Failure> {
+        let execute = |error: &dyn std::fmt::Display| Failure(format!("Error executing ssh: {error}"));
+        // What cannot be opened is no reason to call the other side.
+        if let Some(first) = files.first() {
+            File::open(first).map_err(|error| self.cannot("open", &error))?;
+        }
+        let words = ["put-wal".to_owned(), word(&self.server)];
+        let mut command = self.remote.barman_with(&route.options, self.config(), &words);
+        let (input, output) = transport::pipe().map_err(|error| execute(&error))?;
+        let mut said = route
+            .is_kept()
+            .then(|| nameless(&self.temporary_directory))
+            .and_then(Result::ok);
+        if let Some(copy) = said.as_ref().and_then(|said| said.try_clone().ok()) {
+            // An ssh older than 8.5 that stays in the background keeps its standard error: PostgreSQL's logging collector
+            // would wait for it when PostgreSQL is stopped.
+            command.stderr(copy);
+        }
+        let spawned = command.stdin(Stdio::from(OwnedFd::from(input))).spawn();
+        // The command has our copy of the reading end: without it, the end of ssh is noticed.
+        drop(command);
+        let mut child = spawned.map_err(|error| execute(&error))?;
+        let written = self.form().write(files, output).map_err(|broken| match broken {
+            Broken::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Broken::File(self.cannot("send", &error).0)
+            }
+            other => other,
+        });
+        if let Err(Broken::File(_)) = &written {
+            // Not the other side's doing: it must not mistake what it got for everything. (It would not: the list of
+            // checksums, which comes last, is missing.)
+            end(&mut child);
+        }
+        let status = child.wait().map_err(|error| execute(&error))?;
+        if let Some(said) = &mut said {
+            pass_on(said, console);
+        }
+        match (exit_code(status), written) {
+            (0, Ok(sent)) => Ok((0, sent)),
+            (_, Err(Broken::File(text))) => Err(Failure(text)),
+            // A remote side that reports success without having read everything has not archived it.
+            (0, Err(Broken::Output(error))) => Err(self.cannot("send", &error)),
+            (code, _) => Ok((code, Vec::new())),
+        }
+    }
+
+    fn form(&self) -> Form<'_> {
+        Form {
+            md5: self.md5,
+            compression: self.compression,
+            level: self.level,
+            temporary_directory: &self.temporary_directory,
+        }
+    }
+
+    fn cannot(&self, action: &str, error: &io::Error) -> Failure {
+        Failure(format!(
             "cannot {action} \"{}\": {}",
             self.wal_path.display(),
-            strerror(&error)
+            crate::base::error::strerror(error)
         ))
     }
+}
 
-    /// What the tar member holds: the file, or a compressed copy of it.
-    fn payload(&self) -> Result<Payload, Failure> {
-        let file = File::open(&self.wal_path).map_err(|error| self.failure("open", error))?;
-        let metadata = file.metadata().map_err(|error| self.failure("stat", error))?;
-        let modified = metadata
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let (file, size) = match self.compression {
-            None => (file, metadata.len()),
-            Some(compression) => {
-                let copy =
-                    nameless(&self.temporary_directory).map_err(|error| self.failure("compress", error))?;
-                let mut copy = compress_into(&self.wal_path, copy, compression, self.level)
-                    .map_err(|error| Failure::Local(error.to_string()))?;
-                let size = copy
-                    .stream_position()
-                    .map_err(|error| self.failure("compress", error))?;
-                copy.seek(SeekFrom::Start(0))
-                    .map_err(|error| self.failure("compress", error))?;
-                (copy, size)
-            }
+/// What went wrong on this host.
+struct Failure(String);
+
+/// How an attempt to send several files ended.
+enum Together {
+    /// With this exit code of ssh.
+    Ended(i32),
+    /// The file is to be sent alone: nothing waits behind it, or what was wrong may have been the others' fault.
+    Alone,
+    /// The same, and over a connection of its own, because the kept one failed: `useless` if it could not even be made.
+    AloneWithoutMaster { useless: bool },
+}
+
+/// How the other side is reached.
+#[derive(Debug, Default)]
+pub(super) struct Route {
+    /// The options of ssh for a kept connection; none for a plain one.
+    options: Vec<String>,
+    /// Whether an earlier call has made the connection.
+    warm: bool,
+}
+
+impl Route {
+    /// Over the kept connection, or over a connection of its own.
+    pub(super) fn of(master: Option<&Master>, remote: &Remote) -> Route {
+        let Some(master) = master else {
+            return Route::default();
         };
-        Ok(Payload {
-            file,
-            size,
-            mode: metadata.mode() & 0o7777,
-            modified: modified.unwrap_or_default(),
-        })
-    }
-
-    /// Writes the two members.
-    fn write(&self, payload: &mut Payload, output: impl Write) -> io::Result<()> {
-        let name = base_name(&self.wal_path);
-        let mut tar = tar::Builder::new(io::BufWriter::with_capacity(256 * 1024, output));
-        let precise = format!(
-            "{}.{:09}",
-            payload.modified.as_secs(),
-            payload.modified.subsec_nanos()
-        );
-        tar.append_pax_extensions([("mtime", precise.as_bytes())])?;
-        let mut header = payload.header(payload.size);
-        let mut hashing = Hashing::new((&mut payload.file).take(payload.size), self.md5);
-        tar.append_data(&mut header, &name, &mut hashing)?;
-        if hashing.count != payload.size {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the file became shorter while it was sent",
-            ));
-        }
-        let list = format!("{} *{name}\n", hashing.finish());
-        let list_name = if self.md5 { "MD5SUMS" } else { "SHA256SUMS" };
-        let mut header = payload.header(list.len() as u64);
-        tar.append_data(&mut header, list_name, list.as_bytes())?;
-        tar.into_inner()?.flush()
-    }
-}
-
-enum Failure {
-    Local(String),
-}
-
-struct Payload {
-    file: File,
-    size: u64,
-    mode: u32,
-    modified: std::time::Duration,
-}
-
-impl Payload {
-    fn header(&self, size: u64) -> tar::Header {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(size);
-        header.set_mode(self.mode);
-        header.set_mtime(self.modified.as_secs());
-        header
-    }
-}
-
-/// A file that nobody else can open and that vanishes with this process.
-fn nameless(directory: &Path) -> io::Result<File> {
-    let path = directory.join(format!(
-        ".barman-wal-archive-{}-{:x}",
-        std::process::id(),
-        UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos()
-    ));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    fs::remove_file(&path)?;
-    Ok(file)
-}
-
-/// Computes a checksum of what is read through it.
-struct Hashing<R> {
-    inner: R,
-    count: u64,
-    hash: Hash,
-}
-
-enum Hash {
-    Md5(md5::Md5),
-    Sha256(Sha256),
-}
-
-impl<R: Read> Hashing<R> {
-    fn new(inner: R, md5: bool) -> Self {
-        let hash = if md5 {
-            Hash::Md5(md5::Md5::new())
-        } else {
-            Hash::Sha256(Sha256::new())
-        };
-        Hashing {
-            inner,
-            count: 0,
-            hash,
+        let warm = master.is_warm();
+        Route {
+            options: master.options(remote),
+            warm,
         }
     }
 
-    fn finish(self) -> String {
-        match self.hash {
-            Hash::Md5(hash) => hexadecimal(&hash.finalize()),
-            Hash::Sha256(hash) => hexadecimal(&hash.finalize()),
-        }
+    /// What ssh is told in front of everything else.
+    pub(super) fn options(&self) -> &[String] {
+        &self.options
+    }
+
+    fn is_kept(&self) -> bool {
+        !self.options.is_empty()
+    }
+
+    /// Whether a failure of ssh may come from keeping the connection: an old one was lost, or ssh did not even try.
+    pub(super) fn may_be_to_blame(&self, begun: Instant) -> bool {
+        self.is_kept() && (self.warm || begun.elapsed() < QUICK)
     }
 }
 
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        let bytes = buffer.get(..count).unwrap_or_default();
-        match &mut self.hash {
-            Hash::Md5(hash) => hash.update(bytes),
-            Hash::Sha256(hash) => hash.update(bytes),
-        }
-        self.count += count as u64;
-        Ok(count)
+/// Notes what was acknowledged beyond what was asked for. Where that fails it is sent again, which is slow and no more.
+fn note(lead: Lead<'_>, sent: &[Sent], console: &mut Console<'_>) {
+    if let Err(error) = lead.record(sent.get(1..).unwrap_or_default()) {
+        console.warning(format_args!("WAL files will be sent a second time: {error}"));
+    }
+}
+
+fn end(child: &mut Child) {
+    if let Err(error) = child.kill() {
+        log::debug!("cannot end ssh: {error}");
+    }
+}
+
+/// Passes on what ssh and the other side wrote to their standard error.
+fn pass_on(said: &mut File, console: &mut Console<'_>) {
+    const LIMIT: u64 = 64 * 1024;
+    let mut text = Vec::new();
+    match said
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| said.take(LIMIT).read_to_end(&mut text))
+    {
+        Ok(0) => {}
+        Ok(_) => console.stderr(format_args!("{}", String::from_utf8_lossy(&text))),
+        Err(error) => log::debug!("cannot read what ssh has said: {error}"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::archive::put_wal::put_wal;
-    use crate::archive::sandbox::{Sandbox, segment};
-    use crate::codec::WalCodec;
-
-    const NAME: &str = "000000010000000000000001";
-
-    fn program(sandbox: &Sandbox, script: &str) -> WalArchive {
-        WalArchive {
-            remote: Remote {
-                ssh: sandbox.script("ssh", script),
-                host: "backup".to_owned(),
-                user: "barman".to_owned(),
-                port: Some("2222".to_owned()),
-                config: Some("/etc/b.conf".to_owned()),
-            },
-            server: "main".to_owned(),
-            wal_path: sandbox.write(&format!("pg_wal/{NAME}"), &segment(NAME, 1)),
-            test: false,
-            md5: false,
-            compression: None,
-            level: Level::Low,
-            temporary_directory: sandbox.root.clone(),
-        }
-    }
-
-    fn run(program: &WalArchive) -> (i32, String, String) {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = program.run(&mut Console {
-            out: &mut out,
-            err: &mut err,
-        });
-        (
-            code,
-            String::from_utf8(out).unwrap(),
-            String::from_utf8(err).unwrap(),
-        )
-    }
-
-    #[test]
-    fn what_is_sent_is_what_put_wal_accepts() {
-        let sandbox = Sandbox::new();
-        let root = sandbox.root.display().to_string();
-        for (md5, compression) in [(false, None), (true, None), (false, Some(Compression::Lz4))] {
-            let mut program = program(
-                &sandbox,
-                &format!("echo \"$@\" > {root}/args; cat > {root}/stream"),
-            );
-            program.md5 = md5;
-            program.compression = compression;
-            assert_eq!(run(&program), (0, String::new(), String::new()));
-            let stream = File::open(sandbox.root.join("stream")).unwrap();
-            let received = put_wal(&sandbox.places(), &WalCodec::default(), stream).unwrap();
-            assert_eq!(received.len(), 1);
-            let there = fs::metadata(sandbox.root.join("incoming").join(NAME)).unwrap();
-            let here = fs::metadata(&program.wal_path).unwrap();
-            let gap = there.modified().unwrap().duration_since(here.modified().unwrap());
-            assert!(gap.unwrap_or_else(|early| early.duration()).as_micros() < 2);
-            fs::remove_file(sandbox.root.join("incoming").join(NAME)).unwrap();
-        }
-        assert_eq!(
-            fs::read_to_string(sandbox.root.join("args")).unwrap(),
-            "-p 2222 -q -T barman@backup barman --config='/etc/b.conf' put-wal main\n"
-        );
-    }
-
-    #[test]
-    fn exit_codes_are_barmans() {
-        let sandbox = Sandbox::new();
-        let code = |script: &str| run(&program(&sandbox, script)).0;
-        assert_eq!(code("cat >/dev/null; exit 255"), 3);
-        assert_eq!(code("exit 1"), 1);
-        assert_eq!(code("cat >/dev/null; exit 7"), 7);
-        // Success without having read anything is no success.
-        assert_eq!(code("exec <&-; exit 0"), 2);
-        let mut absent = program(&sandbox, "cat >/dev/null");
-        absent.wal_path = sandbox.root.join("nothing");
-        assert_eq!(run(&absent).0, 2);
-        absent.wal_path = sandbox.root.clone();
-        assert_eq!(run(&absent).0, 2);
-        let mut test = program(
-            &sandbox,
-            "echo ready; echo \"$@\" | grep -q 'put-wal main --test' || exit 9; exit 255",
-        );
-        test.test = true;
-        assert_eq!(run(&test), (255, "ready\n\n".to_owned(), String::new()));
-    }
-}
+mod tests;

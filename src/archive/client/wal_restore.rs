@@ -1,17 +1,24 @@
 //! `barman-wal-restore`: a `restore_command` that fetches one WAL file with `barman get-wal` (command reference §8).
 //!
-//! `WAL_DEST` is complete or absent: what arrives is written beside it, checked, and renamed. With `--parallel` the
-//! segments that follow are fetched ahead into a [`Spool`].
+//! `WAL_DEST` is complete or absent: what arrives is written beside it, checked, and renamed. With `--parallel` a process
+//! in the background fetches the segments that follow into a [`Spool`] while PostgreSQL replays ([`ahead`]).
 
+mod ahead;
+
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::Console;
-use super::fetch::{Failure, Fetch, Transfer};
-use super::recovering;
+use super::fetch::{Failure, Fetch, Kept, Transfer};
+use super::private_directory::PrivateDirectory;
+use super::recovering::{self, Recovery};
 use super::remote::{Remote, word};
 use super::spool::Spool;
+use crate::postgres::wal_name::WalKind;
 
 /// The exit code of ssh failures and of files that `--parallel` finds missing.
 const FAILURE: i32 = 2;
@@ -19,10 +26,14 @@ const FAILURE: i32 = 2;
 const BAD_DESTINATION: i32 = 3;
 /// The exit code that stops PostgreSQL instead of ending its recovery: see [`recovering`].
 const STOP_RECOVERY: i32 = 255;
-/// How often a fetch is tried again before a recovery is stopped.
-const RETRIES: u32 = 4;
-/// The pause before the first of them; each one doubles it.
+/// The greatest exit code that PostgreSQL takes for a missing file.
+const MISSING_AT_MOST: i32 = 125;
+/// The pause before the first attempt after a failure; each one doubles it.
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How often to look whether a segment that is on its way has arrived.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// One call of the program.
 #[derive(Debug, Clone)]
@@ -37,8 +48,16 @@ pub struct WalRestore {
     pub wal_dest: PathBuf,
     /// Seconds to wait after a failure before it is reported.
     pub sleep: u64,
-    /// How many files to fetch at once, the wanted one included; 0 means just that one.
+    /// How many files to fetch at once while PostgreSQL replays; 0 fetches none ahead.
     pub parallel: u32,
+    /// Seconds to go on trying in a recovery that a missing file would end, when it is not known whether the file exists.
+    pub retry: u32,
+    /// Seconds for which the connection is kept for the next call; 0 keeps none.
+    pub persist: u32,
+    /// A directory for this user alone, which is made when it is needed, for the socket of the connection.
+    pub private_directory: PathBuf,
+    /// The name and the arguments with which this program runs [`WalRestore::fetch_ahead`]; empty for no such process.
+    pub background: Vec<OsString>,
     /// Below which directory files are kept that were fetched ahead.
     pub spool_dir: PathBuf,
     /// Also accept a segment that is not complete.
@@ -63,7 +82,7 @@ impl WalRestore {
                 "WAL_DEST cannot be a directory: {}",
                 self.wal_dest.display()
             ));
-            return BAD_DESTINATION;
+            return self.not_ending(BAD_DESTINATION, console);
         }
         let temporary = self.temporary();
         if let Err(error) = create_new(&temporary) {
@@ -71,7 +90,7 @@ impl WalRestore {
                 "Cannot open '{}' (WAL_DEST) for writing: {error}",
                 self.wal_dest.display()
             ));
-            return BAD_DESTINATION;
+            return self.not_ending(BAD_DESTINATION, console);
         }
         let outcome = self.restore(&temporary, console);
         if let Err(error) = fs::remove_file(&temporary)
@@ -96,138 +115,161 @@ impl WalRestore {
         }
     }
 
-    /// Fetches the file, ahead of it those that follow, and puts it in place.
+    /// Puts the file in place, and sees to it that those that follow are fetched meanwhile.
     fn restore(&self, temporary: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
-        let spool = Spool::new(&self.spool_dir, &self.remote, &self.server);
-        if self.take_from(&spool, console) {
-            return Ok(());
+        let Some(spool) = self.spool(console) else {
+            return self.fetch_now(temporary, console);
+        };
+        if !self.take_from(&spool, temporary, console) {
+            self.fetch_now(temporary, console)?;
         }
-        let mut attempt = 0;
+        if let Err(error) = self.keep_filled(&spool) {
+            console.warning(format_args!("not fetching ahead: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Where segments are fetched ahead to, if any are.
+    fn spool(&self, console: &mut Console<'_>) -> Option<Spool> {
+        let is_segment = matches!(WalKind::of(&self.wal_name), Some(WalKind::Segment(_)));
+        if self.parallel == 0 || !is_segment {
+            return None;
+        }
+        let spool = Spool::new(&self.spool_dir, &self.remote, &self.server, self.cluster());
+        match spool.prepare() {
+            Ok(()) => Some(spool),
+            Err(error) => {
+                console.warning(format_args!("not fetching ahead: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Fetches the file over the network. Where a failure would look like the end of the WAL it is tried again.
+    fn fetch_now(&self, temporary: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+        let kept = self.kept();
+        let fetch = self.fetch(self.partial, kept.as_ref());
+        let patience = Duration::from_secs(u64::from(self.retry));
+        let begun = Instant::now();
+        let mut pause = PAUSE;
         loop {
-            let result = if self.parallel > 0 {
-                self.fetch_with_followers(&spool, temporary, console)
-            } else {
-                self.fetch(self.partial).to_file(&self.wal_name, temporary)
-            };
-            match result {
-                Ok(()) => return self.put_in_place(temporary),
-                Err(failure) if failure.is_definite() || attempt >= RETRIES || !self.must_not_end() => {
+            match fetch.to_file(&self.wal_name, temporary) {
+                Ok(()) => {
+                    return fs::rename(temporary, &self.wal_dest)
+                        .map_err(|error| Failure::local(&self.wal_dest, &error));
+                }
+                Err(Failure::NotFound { .. }) if self.parallel > 0 => {
+                    return Err(Failure::NotAvailable(self.wal_name.clone()));
+                }
+                Err(failure) if failure.is_definite() || self.recovery() != Recovery::Ending => {
                     return Err(failure);
                 }
+                Err(failure) if begun.elapsed() + pause > patience => return Err(failure),
                 Err(failure) => {
                     console.warning(format_args!("{failure}; trying again"));
-                    std::thread::sleep(PAUSE * (1 << attempt));
-                    attempt += 1;
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
     }
 
-    fn must_not_end(&self) -> bool {
-        recovering::ends_when_missing(&self.data_directory)
+    fn recovery(&self) -> Recovery {
+        recovering::recovery(&self.data_directory)
     }
 
-    fn fetch(&self, partial: bool) -> Fetch<'_> {
+    fn cluster(&self) -> Option<u64> {
+        recovering::system_identifier(&self.data_directory)
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        if self.persist == 0 {
+            return None;
+        }
+        match PrivateDirectory::prepare(&self.private_directory) {
+            Ok(directory) => Some(Kept {
+                directory,
+                persist: self.persist,
+            }),
+            Err(error) => {
+                log::debug!("the connection is not kept: {error}");
+                None
+            }
+        }
+    }
+
+    fn fetch<'a>(&'a self, partial: bool, kept: Option<&'a Kept>) -> Fetch<'a> {
         Fetch {
             remote: &self.remote,
             server: &self.server,
             transfer: self.transfer,
             partial,
-            cluster: recovering::system_identifier(&self.data_directory),
+            cluster: self.cluster(),
+            kept,
         }
     }
 
-    /// Delivers the file if it was fetched ahead. One that does not stand the check is thrown away.
-    fn take_from(&self, spool: &Spool, console: &mut Console<'_>) -> bool {
-        if !spool.usable() {
-            return false;
+    /// Delivers the segment if it was fetched ahead, or is just being fetched. One that does not stand the check is thrown
+    /// away.
+    fn take_from(&self, spool: &Spool, temporary: &Path, console: &mut Console<'_>) -> bool {
+        let (spooled, coming) = (spool.path(&self.wal_name), spool.temporary(&self.wal_name));
+        loop {
+            // In this order: between the two looks it may arrive.
+            let is_coming = coming.exists() && spool.is_being_filled();
+            if spooled.is_file() {
+                break;
+            }
+            if !is_coming {
+                return false;
+            }
+            std::thread::sleep(LOOK);
         }
-        let spooled = spool.path(&self.wal_name);
-        if !spooled.is_file() {
-            return false;
-        }
-        let cluster = recovering::system_identifier(&self.data_directory);
-        let moved = recovering::check_segment(&spooled, &self.wal_name, cluster).and_then(|()| {
-            move_file(&spooled, &self.temporary(), &self.wal_dest).map_err(|error| error.to_string())
-        });
+        let moved = recovering::check_segment(&spooled, &self.wal_name, self.cluster())
+            .and_then(|()| move_file(&spooled, temporary, &self.wal_dest).map_err(|error| error.to_string()));
         match moved {
             Ok(()) => true,
             Err(reason) => {
                 console.warning(format_args!("the file fetched ahead is not used: {reason}"));
-                if let Err(error) = fs::remove_file(&spooled) {
-                    log::debug!("cannot remove \"{}\": {error}", spooled.display());
-                }
+                spool.remove(&self.wal_name);
                 false
             }
         }
     }
 
-    /// Asks which files follow, and fetches them at the same time as the wanted one. What goes wrong with those ahead
-    /// is no failure: they are asked for again when PostgreSQL wants them.
-    fn fetch_with_followers(
-        &self,
-        spool: &Spool,
-        temporary: &Path,
-        console: &mut Console<'_>,
-    ) -> Result<(), Failure> {
-        if let Err(error) = spool.prepare() {
-            console.warning(format_args!("not fetching ahead: {error}"));
-            return self.fetch(self.partial).to_file(&self.wal_name, temporary);
+    /// Notes what PostgreSQL has got, and starts the process that fetches ahead unless it runs.
+    fn keep_filled(&self, spool: &Spool) -> std::io::Result<()> {
+        spool.note_delivered(&self.wal_name, fs::metadata(&self.wal_dest)?.len())?;
+        let Some((program, arguments)) = self.background.split_first() else {
+            return Ok(());
+        };
+        if spool.is_being_filled() {
+            return Ok(());
         }
-        let names = self.fetch(false).peek(&self.wal_name, self.parallel)?;
-        if names.first() != Some(&self.wal_name) {
-            if self.partial {
-                // The listing does not know of incomplete segments.
-                return self.fetch(true).to_file(&self.wal_name, temporary);
-            }
-            return Err(Failure::NotAvailable(self.wal_name.clone()));
-        }
-        let ahead: Vec<&String> = names
-            .iter()
-            .skip(1)
-            .take(self.parallel.saturating_sub(1) as usize)
-            .filter(|name| !spool.path(name).exists())
-            .collect();
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = ahead
-                .into_iter()
-                .map(|name| scope.spawn(move || self.fetch_ahead(spool, name)))
-                .collect();
-            let wanted = self.fetch(self.partial).to_file(&self.wal_name, temporary);
-            for worker in workers {
-                match worker.join() {
-                    Ok(Err(failure)) => log::debug!("not fetched ahead: {failure}"),
-                    Ok(Ok(())) => {}
-                    Err(_) => log::debug!("a worker that fetches ahead has died"),
-                }
-            }
-            wanted
-        })
+        Command::new("/proc/self/exe")
+            .arg0(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Not of the group that PostgreSQL signals: it ends when it sees that it is not needed any more.
+            .process_group(0)
+            .spawn()
+            .map(|_| ())
     }
 
-    fn fetch_ahead(&self, spool: &Spool, name: &str) -> Result<(), Failure> {
-        let temporary = spool.temporary(name);
-        let fetched = create_new(&temporary)
-            .map_err(|error| Failure::local(&temporary, &error))
-            .and_then(|()| self.fetch(false).to_file(name, &temporary))
-            .and_then(|()| {
-                fs::rename(&temporary, spool.path(name)).map_err(|error| Failure::local(&temporary, &error))
-            });
-        if fetched.is_err()
-            && let Err(error) = fs::remove_file(&temporary)
-        {
-            log::debug!("cannot remove \"{}\": {error}", temporary.display());
+    /// What the process in the background does: fetches the segments that follow, until nobody wants them. There is nobody
+    /// to report to: PostgreSQL's next call meets the same failure, and reports it.
+    pub fn fetch_ahead(&self) {
+        let spool = Spool::new(&self.spool_dir, &self.remote, &self.server, self.cluster());
+        match spool.prepare() {
+            Ok(()) => ahead::run(self, &spool),
+            Err(error) => log::debug!("not fetching ahead: {error}"),
         }
-        fetched
-    }
-
-    fn put_in_place(&self, temporary: &Path) -> Result<(), Failure> {
-        fs::rename(temporary, &self.wal_dest).map_err(|error| Failure::local(&self.wal_dest, &error))
     }
 
     /// A name beside `WAL_DEST` that PostgreSQL takes no notice of.
     fn temporary(&self) -> PathBuf {
-        let mut name = std::ffi::OsString::from(".");
+        let mut name = OsString::from(".");
         name.push(self.wal_dest.file_name().unwrap_or_default());
         name.push(format!(".{}.tmp", std::process::id()));
         self.wal_dest.with_file_name(name)
@@ -246,18 +288,30 @@ impl WalRestore {
             Failure::NotFound { code, .. } | Failure::Remote { code, .. } => *code,
             _ => FAILURE,
         };
-        if !failure.is_definite() && self.must_not_end() {
-            console.error(
-                "It is not known whether this file exists. PostgreSQL is stopped, because otherwise it would end its \
-                 recovery here; remove the cause and start it again",
-            );
-            code = code.max(STOP_RECOVERY);
+        if !failure.is_definite() {
+            code = self.not_ending(code, console);
         }
         if self.sleep > 0 {
             console.stdout(format!("Sleeping for {} seconds.\n", self.sleep).as_bytes());
             std::thread::sleep(Duration::from_secs(self.sleep));
         }
         code
+    }
+
+    /// The exit code for a failure that leaves open whether the file exists.
+    fn not_ending(&self, code: i32, console: &mut Console<'_>) -> i32 {
+        match self.recovery() {
+            Recovery::Ending => {
+                console.error(
+                    "It is not known whether this file exists. PostgreSQL is stopped, because otherwise it would end \
+                     its recovery here; remove the cause and start it again",
+                );
+                code.max(STOP_RECOVERY)
+            }
+            // A greater one would stop the standby, which can as well ask again.
+            Recovery::Standby if code > MISSING_AT_MOST => FAILURE,
+            _ => code,
+        }
     }
 
     fn run_test(&self, console: &mut Console<'_>) -> i32 {

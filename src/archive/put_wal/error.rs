@@ -1,11 +1,10 @@
 //! Why `put-wal` refuses a delivery. Texts of Barman's are kept where scripts may know them.
 
 use std::io;
-use std::path::PathBuf;
 
 use crate::base::error::PathError;
 
-/// Why nothing of the stream was accepted.
+/// Why the stream was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum PutWalError {
     /// A member is a directory, a link or something else.
@@ -55,20 +54,6 @@ pub enum PutWalError {
         name: String,
         /// The server.
         server: String,
-    },
-    /// A file of this name with another content was received before.
-    #[error(
-        "Duplicate Files Detected with Mismatched Checksums. File {name} already exists on server {server} as \
-         \"{}\" with another content. The incoming file has been refused: find out which cluster it comes from",
-        existing.display()
-    )]
-    Duplicate {
-        /// The file.
-        name: String,
-        /// The server.
-        server: String,
-        /// Where the other content is.
-        existing: PathBuf,
     },
     /// The stream is not a tar archive, or ends too early.
     #[error("cannot read the tar stream in put-wal for server '{server}': {source}")]

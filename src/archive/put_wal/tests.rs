@@ -25,7 +25,7 @@ fn delivery(name: &str, content: &[u8]) -> Vec<u8> {
     stream(&[(name, content), ("SHA256SUMS", list.as_bytes())])
 }
 
-fn put(sandbox: &Sandbox, bytes: &[u8]) -> Result<Vec<Received>, PutWalError> {
+fn put(sandbox: &Sandbox, bytes: &[u8]) -> Result<Delivered, PutWalError> {
     put_wal(&sandbox.places(), &WalCodec::default(), bytes)
 }
 
@@ -51,19 +51,83 @@ fn a_delivery_is_accepted_with_its_time() {
 }
 
 #[test]
-fn another_content_is_refused_whether_it_waits_or_is_archived() {
+fn another_content_is_kept_beside_whether_the_first_waits_or_is_archived() {
     let sandbox = Sandbox::new();
-    put(&sandbox, &delivery(NAME, &segment(NAME, 1))).unwrap();
-    let error = put(&sandbox, &delivery(NAME, &segment(NAME, 2))).unwrap_err();
-    assert!(matches!(error, PutWalError::Duplicate { .. }), "{error}");
+    let incoming = sandbox.root.join("incoming").join(NAME);
     let archived = sandbox.places().archived(NAME).unwrap();
+    let (first, second) = (segment(NAME, 1), segment(NAME, 2));
+    let sum = hexadecimal(&Sha256::digest(&second));
+    let kept = format!("{NAME}.42-{}.duplicate", &sum[..32]);
+    put(&sandbox, &delivery(NAME, &first)).unwrap();
+    let answer = put(&sandbox, &delivery(NAME, &second)).unwrap();
+    assert_eq!(
+        answer.duplicates,
+        [Duplicate {
+            name: NAME.to_owned(),
+            checksum: sum,
+            existing_checksum: hexadecimal(&Sha256::digest(&first)),
+            kept: sandbox.root.join("errors").join(&kept),
+        }]
+    );
+    assert_eq!(fs::read(&incoming).unwrap(), first);
+    assert_eq!(fs::read(sandbox.root.join("errors").join(&kept)).unwrap(), second);
+
     fs::create_dir_all(archived.parent().unwrap()).unwrap();
-    fs::rename(sandbox.root.join("incoming").join(NAME), archived).unwrap();
-    assert!(put(&sandbox, &delivery(NAME, &segment(NAME, 2))).is_err());
-    assert_eq!(sandbox.list("incoming"), [""; 0]);
+    fs::rename(&incoming, &archived).unwrap();
+    // Again, and compressed this time: it is there once. What comes along is accepted.
+    let other = "000000010000000000000002";
+    let mut encoder = Encoder::new(Vec::new(), Compression::Gzip, Level::Low)
+        .unwrap()
+        .unwrap();
+    encoder.write_all(&second).unwrap();
+    let packed = encoder.finish().unwrap();
+    let list: String = [(NAME, &packed), (other, &first)]
+        .iter()
+        .map(|(name, content)| format!("{} *{name}\n", hexadecimal(&Sha256::digest(content))))
+        .collect();
+    let both = stream(&[(NAME, &packed), (other, &first), ("SHA256SUMS", list.as_bytes())]);
+    let answer = put(&sandbox, &both).unwrap();
+    assert_eq!((answer.received.len(), answer.duplicates.len()), (2, 1));
+    assert_eq!(sandbox.list("errors"), [kept]);
+    assert_eq!(sandbox.list("incoming"), [other]);
+    assert_eq!(fs::read(&archived).unwrap(), first);
     // The same content is let in: the archiver makes sure that it is recorded.
-    put(&sandbox, &delivery(NAME, &segment(NAME, 1))).unwrap();
-    assert_eq!(sandbox.list("incoming"), [NAME]);
+    put(&sandbox, &delivery(NAME, &first)).unwrap();
+    assert_eq!(sandbox.list("incoming"), [NAME, other]);
+    assert_eq!(sandbox.list("errors").len(), 1);
+}
+
+#[test]
+fn many_files_come_in_one_delivery_or_none() {
+    let sandbox = Sandbox::new();
+    let names: Vec<String> = (1..=9)
+        .map(|number| format!("0000000100000000{number:08X}"))
+        .collect();
+    let contents: Vec<Vec<u8>> = names.iter().map(|name| segment(name, 7)).collect();
+    let list: String = names
+        .iter()
+        .zip(&contents)
+        .map(|(name, content)| format!("{} *{name}\n", hexadecimal(&Sha256::digest(content))))
+        .collect();
+    let mut members: Vec<(&str, &[u8])> = names
+        .iter()
+        .zip(&contents)
+        .map(|(name, content)| (name.as_str(), content.as_slice()))
+        .collect();
+    members.push(("SHA256SUMS", list.as_bytes()));
+    let whole = stream(&members);
+    for end in [whole.len() / 2, whole.len() - 2048, whole.len() - 1600] {
+        assert!(put(&sandbox, &whole[..end]).is_err(), "{end}");
+        assert_eq!(sandbox.list("incoming"), [""; 0]);
+    }
+    assert_eq!(put(&sandbox, &whole).unwrap().received.len(), 9);
+    assert_eq!(sandbox.list("incoming"), names);
+    for (name, content) in names.iter().zip(&contents) {
+        assert_eq!(
+            &fs::read(sandbox.root.join("incoming").join(name)).unwrap(),
+            content
+        );
+    }
 }
 
 #[test]
@@ -108,7 +172,7 @@ proptest! {
             *byte = value;
         }
         match put(&sandbox, &bytes) {
-            Ok(received) if received.is_empty() => prop_assert_eq!(sandbox.list("incoming"), [""; 0]),
+            Ok(delivered) if delivered.received.is_empty() => prop_assert_eq!(sandbox.list("incoming"), [""; 0]),
             Ok(_) => {
                 let name = sandbox.list("incoming").remove(0);
                 let path = sandbox.root.join("incoming").join(name);

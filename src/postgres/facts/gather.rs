@@ -4,6 +4,7 @@ use crate::base::calendar::{self, Timestamp};
 
 use super::{ArchiverStatistics, ConfigurationFiles, Facts, ReplicationSlot};
 use crate::postgres::client::{PgError, Session};
+use crate::postgres::replication::synchronous_names;
 use crate::postgres::version::PgVersion;
 
 /// Settings shown under their own names, and the version they exist from (`wal_keep_*` is one setting under two names).
@@ -70,10 +71,7 @@ impl Facts {
         self.archive_command = optional(session.setting("archive_command"))?.flatten();
         self.synchronous_standby_names = optional(session.setting("synchronous_standby_names"))?
             .flatten()
-            .unwrap_or_default()
-            .split(',')
-            .map(|name| name.trim().to_owned())
-            .collect();
+            .map_or_else(|| vec![String::new()], |setting| synchronous_names(&setting));
         let numbers = session.query(
             "SELECT name, setting, unit FROM pg_catalog.pg_settings \
              WHERE name IN ('archive_timeout', 'checkpoint_timeout', 'wal_segment_size')",
@@ -168,6 +166,18 @@ pub fn configuration_files(session: &mut Session) -> Result<ConfigurationFiles, 
 const MONITORING: &str = "SELECT pg_catalog.pg_has_role(CURRENT_USER, 'pg_monitor', 'MEMBER') \
      OR (pg_catalog.pg_has_role(CURRENT_USER, 'pg_read_all_settings', 'MEMBER') \
      AND pg_catalog.pg_has_role(CURRENT_USER, 'pg_read_all_stats', 'MEMBER'))";
+
+/// Whether the user may see the statistics and settings of others. Nobody but a superuser may before version 10.
+///
+/// # Errors
+/// The connection broke.
+pub fn may_monitor(session: &mut Session) -> Result<bool, PgError> {
+    let superuser = session.truth("SELECT usesuper FROM pg_catalog.pg_user WHERE usename = CURRENT_USER")?;
+    if superuser || !session.version().at_least(10) {
+        return Ok(superuser);
+    }
+    Ok(optional(session.truth(MONITORING))?.unwrap_or(false))
+}
 
 pub(super) fn slot(session: &mut Session, name: &str) -> Result<Option<ReplicationSlot>, PgError> {
     let rows = session.query(

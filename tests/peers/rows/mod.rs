@@ -7,6 +7,8 @@ mod full;
 mod incremental;
 mod pages;
 mod restore;
+mod wal_archive;
+mod wal_restore;
 mod xfs;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +26,22 @@ const PAGE: usize = 8192;
 
 const FULL: &str = "full";
 const INCREMENTAL: &str = "incremental";
+
+/// The operations on backups, which begin with whole ones.
+const BACKUP_ROWS: [&str; 12] = [
+    "full",
+    "restore",
+    "remote",
+    "delta",
+    "verify",
+    "incremental",
+    "chain",
+    "merge",
+    "xfs",
+    "files",
+    "bandwidth",
+    "sparse",
+];
 
 type Outcome = Result<(), String>;
 
@@ -50,7 +68,19 @@ impl<'a> Bench<'a> {
 
     /// Everything that is wanted. An operation that fails is noted in the table; what is returned is the failure of a
     /// step that everything after it needs.
-    pub fn perform(mut self, rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Outcome {
+    pub fn perform(mut self, rounds: usize, segments: usize, wanted: &dyn Fn(&str) -> bool) -> Outcome {
+        if wanted("archive-wal") {
+            self.archives(rounds, segments)?;
+        }
+        if wanted("wal-restore") {
+            self.replays(rounds, segments)?;
+        }
+        if wanted("catalog") {
+            self.catalog()?;
+        }
+        if BACKUP_ROWS.into_iter().all(|row| !wanted(row)) {
+            return Ok(());
+        }
         let stanza = self.field.pgbackrest("near", &["stanza-create"]);
         self.field.quietly(stanza, "pgbackrest stanza-create")?;
         for round in 1..=rounds {

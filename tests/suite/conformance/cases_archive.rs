@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::runner::{Case, Outcome, Site, case};
-use crate::support::catalog::{archive_path, compressed, set_time, wal_content};
+use crate::support::catalog::{archive_path, compressed, delivered_content, set_time, wal_content};
 
 /// Puts a file into a directory of a server, owned by the manager's account.
 fn put(site: &Site, path: PathBuf, content: &[u8]) {
@@ -27,7 +27,7 @@ const NEXT: &str = "00000001000000000000000F";
 pub fn cases() -> Vec<Case> {
     let hooks = "pre_archive_script = {site}/hook\npost_archive_script = {site}/hook\n\
                  pre_archive_retry_script = {site}/hook\npost_archive_retry_script = {site}/hook";
-    let one = |site: &Site| incoming(site, "main", NEXT, &wal_content(NEXT));
+    let one = |site: &Site| incoming(site, "main", NEXT, &delivered_content(NEXT));
     let mut cases = vec![
         case("archive_wal::nothing", "archive-wal main"),
         case("archive_wal::one", "archive-wal main").prepare(one),
@@ -35,19 +35,19 @@ pub fn cases() -> Vec<Case> {
         case("archive_wal::several", "archive-wal main").prepare(|site| {
             for name in ["00000002.history", "000000020000000000000010", "000000010000000000000010.partial",
                 "00000001000000000000000F.00000028.backup", NEXT] {
-                incoming(site, "main", name, &wal_content(name));
+                incoming(site, "main", name, &delivered_content(name));
             }
         }),
         case("archive_wal::batch", "archive-wal main").server("main", "archiver_batch_size = 2").prepare(|site| {
             for name in [NEXT, "000000010000000000000010", "000000010000000000000011"] {
-                incoming(site, "main", name, &wal_content(name));
+                incoming(site, "main", name, &delivered_content(name));
             }
         }),
         case("archive_wal::junk", "archive-wal main").prepare(|site| {
             incoming(site, "main", "junk", b"junk");
             incoming(site, "main", ".hidden", b"junk");
             incoming(site, "main", "half.tmp", b"junk");
-            incoming(site, "main", NEXT, &wal_content(NEXT));
+            incoming(site, "main", NEXT, &delivered_content(NEXT));
         }),
         case("archive_wal::same_again", "archive-wal main").prepare(|site| {
             let name = "00000001000000000000000A";
@@ -59,26 +59,26 @@ pub fn cases() -> Vec<Case> {
         }),
         case("archive_wal::duplicate", "archive-wal main").prepare(|site| {
             incoming(site, "main", "00000001000000000000000A", b"something else");
-            incoming(site, "main", NEXT, &wal_content(NEXT));
+            incoming(site, "main", NEXT, &delivered_content(NEXT));
         }),
         case("archive_wal::streaming_leaves_the_newest", "archive-wal main")
             .server("main", "streaming_archiver = on\nslot_name = barman")
             .prepare(|site| {
                 for name in [NEXT, "000000010000000000000010"] {
-                    put(site, site.manager.server("main").join("streaming").join(name), &wal_content(name));
+                    put(site, site.manager.server("main").join("streaming").join(name), &delivered_content(name));
                 }
             }),
         case("archive_wal::streaming_partial", "archive-wal main")
             .server("main", "streaming_archiver = on\nslot_name = barman")
             .prepare(|site| {
                 for name in [NEXT, "000000010000000000000010.partial", "000000010000000000000011.partial", "00000002.history"] {
-                    put(site, site.manager.server("main").join("streaming").join(name), &wal_content(name));
+                    put(site, site.manager.server("main").join("streaming").join(name), &delivered_content(name));
                 }
             }),
         // A server without compression: two compressors make files of different sizes.
         case("archive_wal::hooks", "archive-wal mixed")
             .server("mixed", hooks)
-            .prepare(|site| incoming(site, "mixed", NEXT, &wal_content(NEXT))),
+            .prepare(|site| incoming(site, "mixed", NEXT, &delivered_content(NEXT))),
         case("archive_wal::retry_stop", "archive-wal main")
             .server("main", "pre_archive_retry_script = {site}/hook 63")
             .prepare(one),
@@ -167,8 +167,15 @@ pub fn cases() -> Vec<Case> {
         case("put_wal::checksum_only", "put-wal main").input(&tar(&[], Sums::Stray)),
         case("put_wal::sub_directory", "put-wal main").input(&tar(&[("a/b", b"x")], Sums::Sha256)),
         case("put_wal::same_again", "put-wal main")
-            .input(&tar(&[(NEXT, &wal_content(NEXT))], Sums::Sha256))
+            .input(&tar(&[(NEXT, &delivered_content(NEXT))], Sums::Sha256))
             .prepare(one),
+        case("put_wal::other_content", "put-wal main")
+            .input(&tar(&[(NEXT, &wal_content(NEXT))], Sums::Sha256))
+            .prepare(|site| incoming(site, "main", NEXT, b"something else"))
+            .differs("mismatching duplicate", |outcome| {
+                let ours = format!(".unknown-{}.duplicate", &sha256(&wal_content(NEXT))[..32]);
+                outcome.catalog = outcome.catalog.replace(".STAMP.duplicate", &ours);
+            }),
         case("put_wal::passive", "put-wal pas").input(&tar(&[(NEXT, &wal_content(NEXT))], Sums::Sha256)),
         case("wal_archive::version", "--version").program("barman-wal-archive"),
         case("wal_archive::no_arguments", "").program("barman-wal-archive").usage(),
@@ -216,7 +223,7 @@ pub fn cases() -> Vec<Case> {
                         site,
                         "main",
                         NEXT,
-                        &compressed(&wal_content(NEXT), Some(compression)),
+                        &compressed(&delivered_content(NEXT), Some(compression)),
                     )
                 }),
             );
@@ -328,6 +335,14 @@ fn tar(files: &[(&str, &[u8])], sums: Sums) -> Vec<u8> {
         _ => append("SHA256SUMS", list.as_bytes()),
     }
     archive.into_inner().unwrap()
+}
+
+fn sha256(content: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(content)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// Adds the entry of the partial segment that Barman's rebuild forgets.

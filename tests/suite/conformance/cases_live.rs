@@ -12,8 +12,8 @@ use regex_lite::Regex;
 use super::fixture::Fixtures;
 use super::normalise;
 use crate::support::cluster::Version;
-use crate::support::lab::{Lab, LabOptions};
-use crate::support::process::Finished;
+use crate::support::lab::{Lab, LabOptions, Shipping};
+use crate::support::process::{Account, Finished};
 use crate::support::scratch::write_file;
 use crate::support::tool::Tool;
 use crate::support::{diff, tree};
@@ -28,9 +28,13 @@ pub struct Live {
 impl Live {
     pub fn start(barman: &Tool) -> Mutex<Live> {
         let options = LabOptions::new(Version::V15)
+            .in_memory()
+            .shipping(Shipping::Rsync)
             .tablespace()
             .server("compression = gzip\nretention_policy = REDUNDANCY 5");
-        let lab = Lab::start("live", barman, &options);
+        let mut lab = Lab::start("live", barman, &options);
+        lab.sshd.keep_connection(&Account::barman(), "postgres");
+        lab.sshd.keep_connection(&Account::postgres(), "barman");
         let hook = lab.manager.directory.join("hook");
         let script = format!(
             "#!/bin/sh\n{{ echo \"---\"; env | grep '^BARMAN_' | LC_ALL=C sort; }} >>{}\n",
@@ -66,9 +70,10 @@ impl Live {
             call.lines()
                 .any(|line| line.starts_with("BARMAN_SEGMENT=") && line.ends_with(".backup"))
         };
-        log.split_inclusive("---\n")
+        log.split("---\n")
             .filter(|call| !of_history_file(call))
-            .collect()
+            .collect::<Vec<_>>()
+            .join("---\n")
     }
 }
 
@@ -275,7 +280,7 @@ fn volatile(text: &str) -> String {
             "${1}N",
         ),
         (
-            r"((?:size|wal_num|Number of WALs|Number of files|cluster_size|archived_count|current_size|_per_second)\s*[:=] ?)-?[\d.e-]+",
+            r#"((?:size|wal_num|Number of WALs|Number of files|cluster_size|archived_count|current_size|_per_second)"?\s*[:=] ?)-?[\d.e-]+"#,
             "${1}N",
         ),
         (r"main(_wals)?=\d+B", "main$1=NB"),

@@ -43,7 +43,7 @@ pub fn cases() -> Vec<Case> {
         .prepare(|site| {
             let name = "00000001000000000000000F";
             let path = site.manager.server("main").join("incoming").join(name);
-            std::fs::write(&path, crate::support::catalog::wal_content(name)).unwrap();
+            std::fs::write(&path, crate::support::catalog::delivered_content(name)).unwrap();
             site.manager.account.own(&path);
         }),
         case("restore::delta", "restore --delta-restore main latest {dest}/pg")

@@ -51,8 +51,11 @@ impl Fixtures {
 
     /// An sshd for remote restores.
     pub fn sshd(&self) -> &Sshd {
-        self.sshd
-            .get_or_init(|| Sshd::start(&self.scratch, &[], Path::new("/nonexistent")))
+        self.sshd.get_or_init(|| {
+            let mut sshd = Sshd::start(&self.scratch, &[], Path::new("/nonexistent"));
+            sshd.keep_connection(&Account::barman(), "postgres");
+            sshd
+        })
     }
 }
 

@@ -27,6 +27,10 @@ const RULES: &[(&str, &str)] = &[
     (r"(Server WAL archiving rate: )[0-9.]+", "${1}RATE"),
     (r#"(Server WAL archiving rate", "message": ")[0-9.]+"#, "${1}RATE"),
     (r"process \w+ \(pid \d+\)", "process (pid PID)"),
+    // differences.md: "wal gaps".
+    (r"(?m)^\t?(?:\w+\.)?wal gaps: FAILED .*\n", ""),
+    (r", wal gaps\b", ""),
+    (r#", "wal_gaps": \{[^}]*\}"#, ""),
     // differences.md: "place of a mistake".
     (r" \((?:[^\s()]*\.conf|[^\s()]*\.auto\.conf):\d+\)", ""),
     // The drivers of both tools word a refused connection alike but may differ in their final hint.

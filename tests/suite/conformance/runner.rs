@@ -178,8 +178,8 @@ impl Outcome {
     }
 }
 
-/// All cases as trials.
-pub fn trials(fixtures: &Arc<Fixtures>) -> Vec<Trial> {
+/// All cases as trials: those that run on copies, and those that share one running server.
+pub fn trials(fixtures: &Arc<Fixtures>) -> (Vec<Trial>, Vec<Trial>) {
     let mut cases = cases_catalog::cases();
     cases.extend(cases_command_line::cases());
     cases.extend(cases_delete::cases());
@@ -207,8 +207,7 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> Vec<Trial> {
             }));
         }
     }
-    trials.extend(super::cases_live::trials(fixtures));
-    trials
+    (trials, super::cases_live::trials(fixtures))
 }
 
 fn compare(fixtures: &Fixtures, case: &Case, json: bool) -> Result<(), Failed> {

@@ -297,6 +297,29 @@ pub fn wal_content(name: &str) -> Vec<u8> {
         .collect()
 }
 
+/// What is delivered under a name of the WAL: for a segment 1 MiB that begins as one of PostgreSQL 15 does, or else what
+/// [`wal_content`] has.
+pub fn delivered_content(name: &str) -> Vec<u8> {
+    const SIZE: u32 = 1 << 20;
+    let part = |range: std::ops::Range<usize>| u64::from_str_radix(&name[range], 16).unwrap();
+    if name.len() != 24 {
+        return wal_content(name);
+    }
+    let start = (part(8..16) << 32) + part(16..24) * u64::from(SIZE);
+    let mut content = Vec::new();
+    content.extend(0xD110_u16.to_le_bytes());
+    content.extend(2_u16.to_le_bytes());
+    content.extend(1_u32.to_le_bytes());
+    content.extend(start.to_le_bytes());
+    content.extend([0; 8]);
+    content.extend(SYSTEM_ID.parse::<u64>().unwrap().to_le_bytes());
+    content.extend(SIZE.to_le_bytes());
+    content.extend(8192_u32.to_le_bytes());
+    content.extend(wal_content(name).repeat(16));
+    content.truncate(SIZE as usize);
+    content
+}
+
 /// Compresses with the stock programs, as an independent witness of each format.
 pub fn compressed(content: &[u8], compression: Compression) -> Vec<u8> {
     let python = cache().join("barman/bin/python").display().to_string();

@@ -39,6 +39,8 @@ pub struct LabOptions {
     pub settings: Vec<String>,
     /// Further arguments of initdb.
     pub initdb: Vec<String>,
+    /// Everything is kept in memory, where there is room.
+    pub in_memory: bool,
 }
 
 impl LabOptions {
@@ -52,7 +54,13 @@ impl LabOptions {
             checksums: true,
             settings: Vec::new(),
             initdb: Vec::new(),
+            in_memory: false,
         }
+    }
+
+    pub fn in_memory(mut self) -> LabOptions {
+        self.in_memory = true;
+        self
     }
 
     pub fn shipping(mut self, shipping: Shipping) -> LabOptions {
@@ -110,13 +118,18 @@ impl Lab {
     /// Starts everything; the WAL client and `put-wal` are those of `tool`.
     #[track_caller]
     pub fn start(label: &str, tool: &Tool, options: &LabOptions) -> Lab {
-        let scratch = Scratch::new(label);
+        let scratch = if options.in_memory {
+            Scratch::in_memory(label)
+        } else {
+            Scratch::new(label)
+        };
         let manager = Manager::new(&scratch.join("manager"));
         let sshd = Sshd::start(&scratch, &[tool.path()], &manager.config_file());
         let incoming = manager.server("main").join("incoming");
         let archive_command = match options.shipping {
             Shipping::Client => format!(
-                "barman-wal-archive -U barman -c {} backup-host main %p",
+                "barman-wal-archive {} -U barman -c {} backup-host main %p",
+                tool.leaving_nothing(),
                 manager.config_file().display()
             ),
             Shipping::Rsync => format!("rsync -a %p barman@backup-host:{}/%f", incoming.display()),

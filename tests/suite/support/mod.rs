@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod diff;
 pub mod killing;
 pub mod lab;
+pub mod large;
 pub mod manager;
 pub mod mount;
 pub mod process;

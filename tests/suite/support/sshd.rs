@@ -14,6 +14,10 @@ use super::scratch::{Scratch, free_port, write_file};
 /// The accounts that may log in, in both directions, without a password.
 const ACCOUNTS: [&str; 3] = ["root", "postgres", "barman"];
 
+/// The default, made for the age of quantum computers, takes a tenth of a second of each handshake, and there are
+/// thousands.
+const KEY_EXCHANGE: &str = "curve25519-sha256";
+
 /// A running sshd with its own host key, configuration and keys.
 #[derive(Debug)]
 pub struct Sshd {
@@ -21,6 +25,7 @@ pub struct Sshd {
     /// Holds the wrapper `ssh`, for programs that call plain `ssh` (`barman-wal-archive`, `rsync`).
     pub bin: PathBuf,
     directory: PathBuf,
+    masters: Vec<Background>,
     server: Option<Background>,
 }
 
@@ -35,11 +40,12 @@ impl Sshd {
             port: free_port(),
             bin,
             directory,
+            masters: Vec::new(),
             server: None,
         };
         sshd.write_keys();
         sshd.write_server_config(barman_path, barman_config);
-        sshd.write_client_config();
+        sshd.write_client_config("");
         let mut sshd = sshd;
         sshd.launch();
         sshd
@@ -82,7 +88,7 @@ impl Sshd {
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {dir}/host_key\nPidFile none\n\
              AuthorizedKeysFile {dir}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
              KbdInteractiveAuthentication no\nPermitRootLogin yes\nAllowUsers {accounts}\nMaxStartups 200\n\
-             MaxSessions 100\nPrintMotd no\nLogLevel INFO\n\
+             MaxSessions 100\nPrintMotd no\nLogLevel INFO\nKexAlgorithms {KEY_EXCHANGE}\n\
              Match User postgres\nSetEnv XDG_CACHE_HOME={dir}/cache-postgres\n\
              Match User barman\nSetEnv XDG_CACHE_HOME={dir}/cache-barman PATH={path}:/usr/bin:/bin \
              BARMAN_CONFIG_FILE={config} LC_ALL=C.UTF-8 TZ=UTC\n",
@@ -98,10 +104,10 @@ impl Sshd {
         }
     }
 
-    fn write_client_config(&self) {
+    fn write_client_config(&self, more: &str) {
         let text = format!(
             "Host *\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {dir}/key-%u\n  IdentitiesOnly yes\n  BatchMode yes\n  \
-             StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n",
+             StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n{more}",
             port = self.port,
             dir = self.directory.display(),
         );
@@ -135,6 +141,26 @@ impl Sshd {
             ssh.arg("-c").arg(format!("{probe} true"));
             run(ssh).code == 0
         });
+    }
+
+    /// Keeps a connection open on which whatever `from` runs as `to` travels, for trials in which Barman makes dozens.
+    pub fn keep_connection(&mut self, from: &Account, to: &str) {
+        let masters = self.file("masters");
+        std::fs::create_dir_all(&masters).unwrap();
+        std::fs::set_permissions(&masters, PermissionsExt::from_mode(0o1777)).unwrap();
+        self.write_client_config(&format!("  ControlPath {}/%u\n", masters.display()));
+        let mut master = from.applied_to(Command::new("/usr/bin/ssh"));
+        master
+            .arg("-F")
+            .arg(self.file("ssh_config"))
+            .args(["-M", "-N", "-n"])
+            .arg(format!("{to}@127.0.0.1"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.masters.push(Background::start(master, Signal::SIGTERM));
+        let socket = masters.join(&from.name);
+        eventually(Duration::from_secs(20), "the connection", || socket.exists());
     }
 
     /// The listening process, while it runs.
@@ -187,6 +213,13 @@ impl Sshd {
     /// The server's log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.file("sshd.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Sshd {
+    /// Connections that clients keep end with the server.
+    fn drop(&mut self) {
+        self.cut_connections();
     }
 }
 

@@ -55,6 +55,15 @@ impl Tool {
         self.bin.join(name)
     }
 
+    /// Options of `barman-wal-archive` with which no connection outlives the call: trials look for what is left running.
+    pub fn leaving_nothing(&self) -> &'static str {
+        if self.name == "barkeep" && std::env::var_os("BARKEEP_TEST_TOOL").is_none() {
+            "--persist 0"
+        } else {
+            ""
+        }
+    }
+
     pub fn path(&self) -> &Path {
         &self.bin
     }

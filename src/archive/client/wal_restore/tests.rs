@@ -17,7 +17,6 @@ echo "$@" >> ROOT/calls
 for word do last=$word; done
 name=$(echo "$last" | tr -d "'")
 case "$*" in
-*--peek*) cd ROOT/served && ls | sed -n "/$name/,\$p"; exit 0;;
 *--partial*) [ -e "ROOT/served/$name" ] || name=$name.partial;;
 esac
 if [ -e "ROOT/served/$name" ]; then cat "ROOT/served/$name"; exit 0; fi
@@ -43,6 +42,10 @@ fn program(sandbox: &Sandbox, script: &str) -> WalRestore {
         wal_dest: sandbox.root.join("pg/pg_wal/RECOVERYXLOG"),
         sleep: 0,
         parallel: 0,
+        retry: 1,
+        persist: 0,
+        private_directory: sandbox.root.join("private"),
+        background: Vec::new(),
         spool_dir: sandbox.root.join("spool"),
         partial: false,
         transfer: Transfer::Plain,
@@ -119,7 +122,14 @@ fn a_broken_connection_does_not_end_a_recovery() {
     let lost = program(&sandbox, "echo >> ROOT/attempts; exit 255");
     assert_eq!(run(&lost).0, 255, "not known: PostgreSQL must stop");
     let attempts = fs::read_to_string(sandbox.root.join("attempts")).unwrap();
-    assert_eq!(attempts.lines().count(), 5);
+    assert!(attempts.lines().count() > 5, "tried for a second: {attempts}");
+    let lost = WalRestore {
+        retry: 0,
+        ..program(&sandbox, "echo >> ROOT/attempts; exit 255")
+    };
+    fs::remove_file(sandbox.root.join("attempts")).unwrap();
+    assert_eq!(run(&lost).0, 255);
+    assert_eq!(fs::read_to_string(sandbox.root.join("attempts")).unwrap(), "\n");
     let broken = program(&sandbox, "echo 'EXCEPTION: no space' >&2; exit 1");
     assert_eq!(run(&broken).0, 255, "a Barman host in trouble is no missing file");
     let damaged = program(&sandbox, HOST);
@@ -130,28 +140,119 @@ fn a_broken_connection_does_not_end_a_recovery() {
 }
 
 #[test]
-fn files_are_fetched_ahead_and_checked_when_they_are_used() {
+fn a_standby_is_never_stopped() {
     let sandbox = Sandbox::new();
-    let mut program = program(&sandbox, HOST);
-    program.parallel = 3;
-    let third = "000000010000000000000003";
-    for name in [NAME, NEXT, third] {
+    // No barman on the other side: PostgreSQL would take this code for a reason to stop.
+    let broken = program(&sandbox, "exit 127");
+    assert_eq!(run(&broken).0, 127);
+    sandbox.write("pg/standby.signal", b"");
+    assert_eq!(run(&broken).0, 2);
+}
+
+const THIRD: &str = "000000010000000000000003";
+
+/// A recovery under way, with `segments` on the Barman host.
+fn recovering(sandbox: &Sandbox, segments: &[&str]) -> WalRestore {
+    let mut program = program(sandbox, HOST);
+    program.parallel = 2;
+    for name in ["pg/PG_VERSION", "pg/recovery.signal", "pg/postmaster.pid"] {
+        sandbox.write(name, b"");
+    }
+    for name in segments {
         sandbox.write(&format!("served/{name}"), &segment(name, 1));
     }
+    program
+}
+
+fn spool(program: &WalRestore) -> Spool {
+    Spool::new(&program.spool_dir, &program.remote, &program.server, None)
+}
+
+#[test]
+fn what_was_fetched_ahead_is_handed_out_after_a_check() {
+    let sandbox = Sandbox::new();
+    let mut program = recovering(&sandbox, &[NAME, NEXT, THIRD]);
     assert_eq!(run(&program), (0, String::new()));
-    assert_eq!(calls(&sandbox), 4, "one listing, three files");
-    program.wal_name = NEXT.to_owned();
-    assert_eq!(run(&program), (0, String::new()));
-    assert_eq!(calls(&sandbox), 4, "from the spool");
-    assert_eq!(fs::read(&program.wal_dest).unwrap(), segment(NEXT, 1));
-    // Somebody shortens the one that is left.
-    let spool = Spool::new(&program.spool_dir, &program.remote, &program.server);
-    fs::write(spool.path(third), &segment(third, 1)[..9000]).unwrap();
-    program.wal_name = third.to_owned();
+    assert_eq!(calls(&sandbox), 1);
+    std::thread::scope(|scope| {
+        let background = scope.spawn(|| program.fetch_ahead());
+        // It fetches until the archive has no more, and stays until PostgreSQL has taken everything.
+        for name in [NEXT, THIRD] {
+            while !spool(&program).path(name).exists() {
+                assert!(!background.is_finished());
+                std::thread::yield_now();
+            }
+            let asking = WalRestore {
+                wal_name: name.to_owned(),
+                ..program.clone()
+            };
+            let before = calls(&sandbox);
+            assert_eq!(run(&asking), (0, String::new()));
+            assert!(
+                !fs::read_to_string(sandbox.root.join("calls"))
+                    .unwrap()
+                    .lines()
+                    .skip(before)
+                    .any(|call| call.contains(name)),
+                "from the spool"
+            );
+            assert_eq!(fs::read(&program.wal_dest).unwrap(), segment(name, 1));
+        }
+    });
+    assert_eq!(spool(&program).segments(), []);
+    // Somebody shortens one that waits.
+    fs::write(spool(&program).path(THIRD), &segment(THIRD, 1)[..9000]).unwrap();
+    program.wal_name = THIRD.to_owned();
     let (code, err) = run(&program);
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("not used"), "{err}");
-    assert_eq!(fs::read(&program.wal_dest).unwrap(), segment(third, 1));
+    assert_eq!(fs::read(&program.wal_dest).unwrap(), segment(THIRD, 1));
+}
+
+#[test]
+fn a_segment_that_is_damaged_on_its_way_is_not_put_into_the_spool() {
+    let sandbox = Sandbox::new();
+    let program = recovering(&sandbox, &[NAME, THIRD]);
+    sandbox.write(&format!("served/{NEXT}"), &segment(THIRD, 1));
+    assert_eq!(run(&program).0, 0);
+    std::thread::scope(|scope| {
+        let background = scope.spawn(|| program.fetch_ahead());
+        while calls(&sandbox) < 3 {
+            assert!(!background.is_finished());
+            std::thread::yield_now();
+        }
+        // The recovery ends: nothing is left behind.
+        fs::remove_file(sandbox.root.join("pg/recovery.signal")).unwrap();
+    });
+    let directory = spool(&program).path("");
+    let left: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains(NEXT) || name.contains(THIRD))
+        .collect();
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
+fn a_segment_on_its_way_is_waited_for_only_while_somebody_fetches_it() {
+    let sandbox = Sandbox::new();
+    let mut program = recovering(&sandbox, &[NAME, NEXT]);
+    assert_eq!(run(&program).0, 0);
+    let spool = spool(&program);
+    program.wal_name = NEXT.to_owned();
+    // Left by a process that was killed.
+    fs::write(spool.temporary(NEXT), b"half").unwrap();
+    assert_eq!(run(&program), (0, String::new()));
+    assert_eq!(calls(&sandbox), 2);
+    let lock = crate::base::lock::LockFile::try_acquire(&spool.lock()).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| run(&program));
+        fs::write(spool.temporary(NEXT), segment(NEXT, 1)).unwrap();
+        fs::rename(spool.temporary(NEXT), spool.path(NEXT)).unwrap();
+        assert_eq!(waiting.join().unwrap(), (0, String::new()));
+    });
+    assert_eq!(calls(&sandbox), 2, "it was fetched once");
+    drop(lock);
 }
 
 #[test]
@@ -174,5 +275,7 @@ fn a_destination_that_cannot_be_written_is_reported_at_once() {
     assert_eq!(run(&program).0, 3);
     program.wal_dest = sandbox.root.join("nowhere/file");
     assert_eq!(run(&program).0, 3);
+    sandbox.write("pg/recovery.signal", b"");
+    assert_eq!(run(&program).0, 255, "no reason to end a recovery");
     assert_eq!(calls(&sandbox), 0);
 }

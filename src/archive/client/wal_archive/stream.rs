@@ -1,0 +1,280 @@
+//! What is sent: a tar stream that holds the WAL files and, as its last member, the list of their checksums.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::archive::put_wal::{base_name, hexadecimal};
+use crate::base::error::strerror;
+use crate::codec::encode::Encoder;
+use crate::codec::wal::copy;
+use crate::codec::{Compression, Level};
+
+/// After this time no further file joins the stream: PostgreSQL waits for the first one all the while.
+const TIME_FOR_FOLLOWERS: Duration = Duration::from_secs(3);
+
+const BUFFER: usize = 256 * 1024;
+
+/// Why a stream was not written to its end.
+pub(super) enum Broken {
+    /// A file of this host cannot be read.
+    File(String),
+    /// The other side does not read.
+    Output(io::Error),
+}
+
+/// A file that is in the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Its name.
+    pub(super) name: String,
+    /// Its size in bytes, as PostgreSQL wrote it.
+    pub(super) size: u64,
+    /// XXH3-128 of what PostgreSQL wrote.
+    pub(super) hash: u128,
+}
+
+/// How files are sent.
+#[derive(Debug, Clone)]
+pub(super) struct Form<'a> {
+    /// MD5 checksums instead of SHA-256.
+    pub(super) md5: bool,
+    /// How files are compressed.
+    pub(super) compression: Option<Compression>,
+    /// How hard.
+    pub(super) level: Level,
+    /// Where the compressed copy is put meanwhile, without a name.
+    pub(super) temporary_directory: &'a Path,
+}
+
+impl Form<'_> {
+    /// Writes the stream. Returns the files it holds: the first of `files`, and of those that follow as many as had time.
+    pub(super) fn write(&self, files: &[PathBuf], output: impl Write) -> Result<Vec<Sent>, Broken> {
+        let begun = Instant::now();
+        let mut tar = tar::Builder::new(output);
+        let mut list = String::new();
+        let mut sent = Vec::new();
+        for path in files {
+            if !sent.is_empty() && begun.elapsed() > TIME_FOR_FOLLOWERS {
+                break;
+            }
+            let (file, checksum) = self.member(&mut tar, path)?;
+            list.push_str(&format!("{checksum} *{}\n", file.name));
+            sent.push(file);
+        }
+        let list_name = if self.md5 { "MD5SUMS" } else { "SHA256SUMS" };
+        let mut header = tar::Header::new_ustar();
+        header.set_size(list.len() as u64);
+        header.set_mode(0o600);
+        header.set_mtime(UNIX_EPOCH.elapsed().unwrap_or_default().as_secs());
+        tar.append_data(&mut header, list_name, list.as_bytes())
+            .and_then(|()| tar.into_inner()?.flush())
+            .map_err(Broken::Output)?;
+        Ok(sent)
+    }
+
+    /// Writes one file, and returns it with the checksum of what is in the stream.
+    fn member<W: Write>(&self, tar: &mut tar::Builder<W>, path: &Path) -> Result<(Sent, String), Broken> {
+        let failed = |action: &str, error: &io::Error| {
+            Broken::File(format!(
+                "cannot {action} \"{}\": {}",
+                path.display(),
+                strerror(error)
+            ))
+        };
+        let mut plain = File::open(path).map_err(|error| failed("open", &error))?;
+        let before = plain.metadata().map_err(|error| failed("stat", &error))?;
+        let mut hash = Xxh3::new();
+        let mut checksum = Checksum::new(self.md5);
+        if self.compression.is_some() {
+            let mut packed = self
+                .packed(&mut Watched(&mut plain, |bytes: &[u8]| hash.update(bytes)))
+                .map_err(|error| failed("compress", &error))?;
+            let size = packed
+                .stream_position()
+                .and_then(|size| packed.seek(SeekFrom::Start(0)).map(|_| size))
+                .map_err(|error| failed("compress", &error))?;
+            begin(tar, path, &before, size).map_err(Broken::Output)?;
+            pump(&mut packed, size, tar.get_mut(), |bytes| checksum.update(bytes))
+        } else {
+            begin(tar, path, &before, before.len()).map_err(Broken::Output)?;
+            pump(&mut plain, before.len(), tar.get_mut(), |bytes| {
+                hash.update(bytes);
+                checksum.update(bytes);
+            })
+        }
+        .map_err(|broken| match broken {
+            Pump::Read(error) => failed("send", &error),
+            Pump::Write(error) => Broken::Output(error),
+        })?;
+        if !is_unchanged(&plain, &before, path) {
+            return Err(Broken::File(format!(
+                "\"{}\" changed while it was sent",
+                path.display()
+            )));
+        }
+        let sent = Sent {
+            name: base_name(path),
+            size: before.len(),
+            hash: hash.digest128(),
+        };
+        Ok((sent, checksum.finish()))
+    }
+
+    /// A compressed copy of a stream in a file without a name, which is at its end.
+    fn packed(&self, plain: &mut dyn Read) -> io::Result<File> {
+        let target = nameless(self.temporary_directory)?;
+        let compression = self.compression.unwrap_or(Compression::Custom);
+        let mut encoder = Encoder::new(target, compression, self.level)?
+            .ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        copy(plain, &mut encoder)?;
+        encoder.finish()
+    }
+}
+
+/// Whether the file that was read is still the same and still has its name.
+///
+/// PostgreSQL neither writes to nor renames a segment that waits to be archived. Once another process has archived it, it
+/// does both: a call that was left over from a server that has crashed would otherwise send the WAL of a segment to come
+/// under the name of an old one.
+fn is_unchanged(file: &File, before: &Metadata, path: &Path) -> bool {
+    let same = |now: &Metadata| {
+        (now.dev(), now.ino(), now.len(), now.mtime(), now.mtime_nsec())
+            == (
+                before.dev(),
+                before.ino(),
+                before.len(),
+                before.mtime(),
+                before.mtime_nsec(),
+            )
+    };
+    file.metadata().is_ok_and(|now| same(&now)) && fs::metadata(path).is_ok_and(|now| same(&now))
+}
+
+/// Writes the headers of a member of `size` bytes.
+fn begin<W: Write>(tar: &mut tar::Builder<W>, path: &Path, metadata: &Metadata, size: u64) -> io::Result<()> {
+    let modified = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default();
+    let precise = format!("{}.{:09}", modified.as_secs(), modified.subsec_nanos());
+    tar.append_pax_extensions([("mtime", precise.as_bytes())])?;
+    let mut header = tar::Header::new_ustar();
+    header.set_path(base_name(path))?;
+    header.set_size(size);
+    header.set_mode(metadata.mode() & 0o7777);
+    header.set_mtime(modified.as_secs());
+    header.set_cksum();
+    tar.get_mut().write_all(header.as_bytes())
+}
+
+enum Pump {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+/// Copies exactly `size` bytes and what a tar member needs behind them. (The builder would copy in pieces of 8 KiB.)
+fn pump(
+    input: &mut dyn Read,
+    size: u64,
+    output: &mut impl Write,
+    mut watch: impl FnMut(&[u8]),
+) -> Result<(), Pump> {
+    let mut buffer = vec![0; BUFFER];
+    let mut left = size;
+    while left > 0 {
+        let room = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
+        let count = match input.read(buffer.get_mut(..room).unwrap_or_default()) {
+            Ok(0) => {
+                let shorter = "the file became shorter while it was sent";
+                return Err(Pump::Read(io::Error::new(io::ErrorKind::UnexpectedEof, shorter)));
+            }
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Pump::Read(error)),
+        };
+        let bytes = buffer.get(..count).unwrap_or_default();
+        watch(bytes);
+        output.write_all(bytes).map_err(Pump::Write)?;
+        left -= count as u64;
+    }
+    let padding = usize::try_from(size.next_multiple_of(512) - size).unwrap_or_default();
+    output
+        .write_all([0; 512].get(..padding).unwrap_or_default())
+        .map_err(Pump::Write)
+}
+
+/// What PostgreSQL wrote into a file: the size and XXH3-128 of its content.
+pub(super) fn fingerprint(path: &Path) -> io::Result<(u64, u128)> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut hash = Xxh3::new();
+    match pump(&mut file, size, &mut io::sink(), |bytes| hash.update(bytes)) {
+        Ok(()) => Ok((size, hash.digest128())),
+        Err(Pump::Read(error) | Pump::Write(error)) => Err(error),
+    }
+}
+
+/// A file that nobody else can open and that vanishes with this process.
+pub(super) fn nameless(directory: &Path) -> io::Result<File> {
+    let path = directory.join(format!(
+        ".barman-wal-archive-{}-{:x}",
+        std::process::id(),
+        UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos()
+    ));
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
+}
+
+/// Shows somebody what is read through it.
+struct Watched<R, F>(R, F);
+
+impl<R: Read, F: FnMut(&[u8])> Read for Watched<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        (self.1)(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+/// The checksum of a member.
+enum Checksum {
+    Md5(md5::Md5),
+    Sha256(Sha256),
+}
+
+impl Checksum {
+    fn new(md5: bool) -> Checksum {
+        if md5 {
+            Checksum::Md5(md5::Md5::new())
+        } else {
+            Checksum::Sha256(Sha256::new())
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Checksum::Md5(hash) => hash.update(bytes),
+            Checksum::Sha256(hash) => hash.update(bytes),
+        }
+    }
+
+    fn finish(self) -> String {
+        match self {
+            Checksum::Md5(hash) => hexadecimal(&hash.finalize()),
+            Checksum::Sha256(hash) => hexadecimal(&hash.finalize()),
+        }
+    }
+}
