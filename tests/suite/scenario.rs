@@ -31,6 +31,11 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
         trials.push(with(version, "wal_by_rsync", wal_by_rsync));
         trials.push(with(version, "local_rsync", local_rsync));
     }
+    trials.push(with(
+        Version::V15,
+        "backup_host_out_of_reach",
+        backup_host_out_of_reach,
+    ));
     for version in Version::OTHERS
         .into_iter()
         .filter(|version| version.is_installed())
@@ -178,6 +183,52 @@ fn get_wal(tool: &Tool, version: Version) {
     standby.launch();
     eventually(Duration::from_secs(60), "the standby to replay", || {
         standby.sql("SELECT count(*) FROM marks WHERE name = 'here'") == "1"
+    });
+    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t");
+}
+
+/// While the backup host cannot be reached, a recovery stops instead of ending, and a standby goes on asking.
+fn backup_host_out_of_reach(tool: &Tool, version: Version) {
+    let mut lab = Lab::start("reach", tool, &LabOptions::new(version));
+    lab.prepare(tool);
+    let backup = lab.backup(tool, &[]);
+    lab.archive_everything(tool);
+    let moment = mark(&lab.cluster, "here");
+    lab.archive_everything(tool);
+    let command = "barman-wal-restore --retry 2 -p 2 -U barman backup-host main %f %p";
+    let options = ["--get-wal", "--restore-command", command];
+    let target = ["--target-tli", "latest", "--target-action", "promote"];
+    let mut ending = lab.restore_remote(tool, "ending", &backup, &[&options[..], &target].concat());
+    let mut standby = lab.restore_remote(
+        tool,
+        "standby",
+        &backup,
+        &[&options[..], &["--standby-mode"]].concat(),
+    );
+
+    lab.sshd.stop_listening();
+    ending.spawn(&[]);
+    standby.spawn(&["wal_retrieve_retry_interval=100ms"]);
+    eventually(Duration::from_secs(60), "the recovery to stop", || {
+        !ending.is_running()
+    });
+    let log = ending.log_tail();
+    assert!(
+        log.contains("trying again") && log.contains("It is not known whether"),
+        "{log}"
+    );
+    assert!(ending.data.join("recovery.signal").exists(), "{log}");
+    assert!(standby.is_running(), "{}", standby.log_tail());
+
+    lab.sshd.launch();
+    ending.stop();
+    prove(&mut ending, &moment);
+    eventually(Duration::from_secs(60), "the standby to replay", || {
+        standby
+            .try_sql("postgres", "SELECT name FROM marks")
+            .stdout
+            .trim()
+            == "here"
     });
     assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t");
 }

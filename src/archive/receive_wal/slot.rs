@@ -61,18 +61,19 @@ fn connect<'a>(config: &'a ServerConfig, action: &'static str) -> Result<(Sessio
     let conninfo = config
         .usable_streaming_conninfo()
         .ok_or_else(|| missing("streaming connection not configured"))?;
+    let session = match Session::connect_replication(conninfo, &config.streaming_archiver_name) {
+        Ok(session) => session,
+        Err(error @ PgError::Interrupted(_)) => return Err(error.into()),
+        Err(error) => {
+            log::error!(target: "barman.postgres", "cannot connect to server '{}': {error}", config.name);
+            return Err(ReceiveError::NoConnection(config.name.clone()));
+        }
+    };
     let slot = config
         .slot_name
         .as_ref()
         .ok_or_else(|| missing("slot_name configuration option required"))?;
-    match Session::connect_replication(conninfo, &config.streaming_archiver_name) {
-        Ok(session) => Ok((session, &slot.0)),
-        Err(error @ PgError::Interrupted(_)) => Err(error.into()),
-        Err(error) => {
-            log::error!(target: "barman.postgres", "cannot connect to server '{}': {error}", config.name);
-            Err(ReceiveError::NoConnection(config.name.clone()))
-        }
-    }
+    Ok((session, &slot.0))
 }
 
 fn failed(config: &ServerConfig, action: &'static str, slot: &str, source: SlotError) -> ReceiveError {

@@ -13,6 +13,7 @@ mod cases_command_line;
 mod cases_delete;
 mod cases_live;
 mod cases_restore;
+mod cases_streaming;
 mod fixture;
 pub mod normalise;
 mod runner;

@@ -9,7 +9,8 @@ use libtest_mimic::{Failed, Trial};
 
 use super::fixture::{Fixtures, servers};
 use super::{
-    cases_archive, cases_catalog, cases_chains, cases_command_line, cases_delete, cases_restore, normalise,
+    cases_archive, cases_catalog, cases_chains, cases_command_line, cases_delete, cases_restore,
+    cases_streaming, normalise,
 };
 use crate::support::manager::Manager;
 use crate::support::process::{Account, Finished, run_with_input};
@@ -186,6 +187,7 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> (Vec<Trial>, Vec<Trial>) {
     cases.extend(cases_chains::cases());
     cases.extend(cases_archive::cases());
     cases.extend(cases_restore::cases());
+    cases.extend(cases_streaming::cases());
     let mut trials = Vec::new();
     for case in cases {
         let case = Arc::new(std::sync::Mutex::new(case));
