@@ -512,7 +512,7 @@ fn quiet(mut command: Command) -> Command {
     command
 }
 
-/// 512 KiB that differ between names.
+/// 1 MiB that differs between names.
 fn content(name: &str) -> Vec<u8> {
     delivered_content(name)
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
+mod archiving;
 mod chains;
 mod conformance;
 mod crash;
@@ -68,6 +69,7 @@ fn main() {
     trials.extend(sending::trials(&barkeep));
     let (computing, one_by_one) = conformance::trials(&fixtures);
     let trials = interleaved([computing, one_by_one, trials]);
+    trials.extend(archiving::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.
     drop(fixtures);

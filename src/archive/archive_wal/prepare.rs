@@ -264,7 +264,6 @@ fn stage(
         let clear = staged.as_ref().map_or(item.source.as_path(), Staged::path);
         let encrypted = Staged(durable::sibling(&item.target, ".gpg.tmp"));
         codec.encrypt(clear, encrypted.path())?;
-        entry.compression = None;
         entry.encryption = Some("gpg".to_owned());
         staged = Some(encrypted);
     }
