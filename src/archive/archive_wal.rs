@@ -38,7 +38,7 @@ use prepare::Workshop;
 use validate::Validator;
 
 /// The memory that all encoders together may take, in bytes.
-const ENCODER_MEMORY: u64 = 512 << 20;
+const ENCODER_MEMORY: u64 = 1 << 30;
 
 /// When the headers of a run are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -104,6 +104,7 @@ impl Compression {
             (Compression::Xz, 7) => 186,
             (Compression::Xz, 8) => 370,
             (Compression::Xz, _) => 674,
+            (Compression::Gzip, _) => 40,
             (Compression::Zstd, 17..) => 256,
             (Compression::Zstd, 10..=16) => 64,
             _ => 10,

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use zstd::zstd_safe::CParameter;
+
 use super::algorithm::{Compression, Level};
 
 /// A writer that compresses. It must be ended by [`Encoder::finish`]: dropping it would leave a truncated file and hide
@@ -19,6 +21,36 @@ pub enum Encoder<W: Write> {
     Lz4(Box<lz4_flex::frame::FrameEncoder<W>>),
     /// Snappy frames.
     Snappy(Box<snap::write::FrameEncoder<W>>),
+}
+
+/// What suits WAL better than level 4, zstd's parameters for `medium`: half the time, for as much or a tenth less. Records are
+/// short and much alike: it is matches of five bytes that count, and looking for more of them does not pay.
+const ZSTD_FOR_WAL: [CParameter; 3] = [
+    CParameter::CompressionLevel(1),
+    CParameter::MinMatch(5),
+    CParameter::WindowLog(20),
+];
+
+/// Compresses bytes that are all there to a gzip file, the first bytes of `packed`. Returns how many. The format is that of
+/// the stream; the time, a third.
+///
+/// # Errors
+/// The compressor could not be set up.
+pub fn gzip(plain: &[u8], level: Level, packed: &mut Vec<u8>) -> io::Result<usize> {
+    let number = match level.resolve(Compression::Gzip) {
+        // Segments become as small as with zlib's 6.
+        6 => 5,
+        other => other,
+    };
+    let number = libdeflater::CompressionLvl::new(number)
+        .map_err(|error| io::Error::other(format!("gzip has no level {number}: {error:?}")))?;
+    let mut compressor = libdeflater::Compressor::new(number);
+    let bound = compressor.gzip_compress_bound(plain.len());
+    if packed.len() < bound {
+        // Pages of it that are never written to take no memory.
+        *packed = vec![0; bound];
+    }
+    compressor.gzip_compress(plain, packed).map_err(io::Error::other)
 }
 
 impl<W: Write> Encoder<W> {
@@ -44,6 +76,11 @@ impl<W: Write> Encoder<W> {
             Compression::Xz => Encoder::Xz(liblzma::write::XzEncoder::new(writer, unsigned)),
             Compression::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(writer, number)?;
+                if level == Level::Medium {
+                    for parameter in ZSTD_FOR_WAL {
+                        encoder.set_parameter(parameter)?;
+                    }
+                }
                 encoder.include_checksum(true)?;
                 Encoder::Zstd(encoder)
             }
@@ -94,5 +131,43 @@ impl<W: Write> Write for Encoder<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn gzip_at_once_is_read_by_everybody_and_is_no_larger() {
+        let plain: Vec<u8> = (0..2_000_000u32)
+            .flat_map(|n| (n / 9 * 7).to_le_bytes())
+            .collect();
+        for level in [Level::Low, Level::Medium, Level::High, Level::Number(99)] {
+            let mut packed = Vec::new();
+            let length = gzip(&plain, level, &mut packed).unwrap();
+            packed.truncate(length);
+            let mut read = Vec::new();
+            flate2::read::GzDecoder::new(packed.as_slice())
+                .read_to_end(&mut read)
+                .unwrap();
+            assert!(read == plain, "{level:?}");
+            let mut stream = Encoder::new(Vec::new(), Compression::Gzip, level)
+                .unwrap()
+                .unwrap();
+            stream.write_all(&plain).unwrap();
+            let streamed = stream.finish().unwrap().len();
+            assert!(
+                packed.len() <= streamed * 103 / 100,
+                "{level:?}: {} {streamed}",
+                packed.len()
+            );
+        }
+        let mut packed = vec![1; 1000];
+        let length = gzip(b"", Level::Medium, &mut packed).unwrap();
+        assert!(length < 40 && packed.starts_with(&[0x1F, 0x8B, 8]));
     }
 }

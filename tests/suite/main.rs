@@ -67,9 +67,9 @@ fn main() {
     trials.extend(streaming::trials(&barkeep));
     trials.extend(sample_hooks::trials(&barkeep));
     trials.extend(sending::trials(&barkeep));
+    trials.extend(archiving::trials(&barkeep));
     let (computing, one_by_one) = conformance::trials(&fixtures);
     let trials = interleaved([computing, one_by_one, trials]);
-    trials.extend(archiving::trials(&barkeep));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no Drop: servers and directories go first.
     drop(fixtures);
