@@ -6,8 +6,8 @@
 //! anew behind it.
 //!
 //! The process ends when the server stops, when its recovery ends, when PostgreSQL asks for nothing for [`IDLE`], or when a
-//! segment could not be fetched and all others are taken. Whether that was the end of the WAL or a failure is not for this
-//! process to tell: the call for that segment finds out.
+//! segment could not be fetched and all others are taken; it leaves an empty spool. Whether that was the end of the WAL or
+//! a failure is not for this process to tell: the call for that segment finds out.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,10 +51,8 @@ pub(super) fn run(program: &WalRestore, spool: &Spool) {
         }
         ahead.watch();
     });
-    if recovering::is_over(&program.data_directory) {
-        for segment in spool.segments() {
-            spool.remove(&segment.to_string());
-        }
+    for segment in spool.segments() {
+        spool.remove(&segment.to_string());
     }
 }
 
