@@ -74,26 +74,23 @@ pub fn valid_segment_size(size: u64) -> bool {
     size.is_power_of_two() && (1 << 20..=1 << 30).contains(&size)
 }
 
-/// The `XLOG_PAGE_MAGIC` of a major version of PostgreSQL (`9.6`, `15`); `None` for versions not known here.
+/// `XLOG_PAGE_MAGIC` by major version, as far as it was seen in what these versions write.
+const PAGE_MAGICS: [(&str, u16); 5] = [
+    ("13", 0xD106),
+    ("15", 0xD110),
+    ("16", 0xD113),
+    ("17", 0xD116),
+    ("18", 0xD118),
+];
+
+/// The major version of PostgreSQL whose pages begin with `magic`; `None` where that is not known. Products that are made
+/// from PostgreSQL may have numbers of their own.
 #[must_use]
-pub fn page_magic(major: &str) -> Option<u16> {
-    Some(match major {
-        "9.2" => 0xD071,
-        "9.3" => 0xD075,
-        "9.4" => 0xD07E,
-        "9.5" => 0xD087,
-        "9.6" => 0xD093,
-        "10" => 0xD097,
-        "11" => 0xD098,
-        "12" => 0xD101,
-        "13" => 0xD106,
-        "14" => 0xD10D,
-        "15" => 0xD110,
-        "16" => 0xD113,
-        "17" => 0xD116,
-        "18" => 0xD118,
-        _ => return None,
-    })
+pub fn version_of_magic(magic: u16) -> Option<&'static str> {
+    PAGE_MAGICS
+        .iter()
+        .find(|(_, known)| *known == magic)
+        .map(|(version, _)| *version)
 }
 
 /// How numbers are stored in the WAL: as the machine that wrote it has them in memory.

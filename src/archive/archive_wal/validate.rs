@@ -13,7 +13,7 @@ use crate::codec::{CodecError, Stored, WalCodec};
 use crate::config::WalValidation;
 use crate::postgres::history::History;
 use crate::postgres::lsn::Lsn;
-use crate::postgres::wal_header::{HEADER_SIZE, SegmentHeader, page_magic};
+use crate::postgres::wal_header::{HEADER_SIZE, SegmentHeader, version_of_magic};
 use crate::postgres::wal_name::{SegmentName, Timeline, WalKind};
 use crate::postgres::wal_records::{self, Records};
 
@@ -28,10 +28,8 @@ pub(super) struct Validator {
     level: WalValidation,
     /// The cluster that the server's backups are of; unknown before the first backup.
     system_identifier: Option<u64>,
-    /// What its pages begin with.
-    magic: Option<u16>,
-    /// Its major version, for messages.
-    version: String,
+    /// Its major version.
+    version: Option<String>,
 }
 
 /// Why a file is not archived.
@@ -53,12 +51,10 @@ impl Validator {
             None
         });
         let identity = identity.as_ref();
-        let version = identity.and_then(|identity| identity.version.clone());
         Validator {
             level,
             system_identifier: identity.and_then(|identity| identity.systemid.as_deref()?.parse().ok()),
-            magic: version.as_deref().and_then(page_magic),
-            version: version.unwrap_or_default(),
+            version: identity.and_then(|identity| identity.version.clone()),
         }
     }
 
@@ -179,11 +175,13 @@ impl Validator {
                 "it is of the cluster with the system identifier {found}, and this server is the one with {own}"
             )));
         }
-        let magic = self.magic.filter(|magic| *magic != header.magic)?;
-        Some(Fault::Foreign(format!(
-            "its pages begin with {:04X}, and those of PostgreSQL {} with {magic:04X}",
-            header.magic, self.version
-        )))
+        // Only a number that is known to be another version's says anything.
+        let (version, own) = (version_of_magic(header.magic)?, self.version.as_deref()?);
+        (version != own).then(|| {
+            Fault::Foreign(format!(
+                "it was written by PostgreSQL {version}, and this server is of version {own}"
+            ))
+        })
     }
 }
 
