@@ -12,7 +12,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use crate::support::catalog::wal_content;
+use crate::support::catalog::delivered_content;
 use crate::support::manager::Manager;
 use crate::support::mount::unmount;
 use crate::support::process::{Account, Background, Finished, eventually, run};
@@ -143,7 +143,7 @@ fn name(number: u32) -> String {
 
 /// 1 MiB, the smallest segment that PostgreSQL has.
 fn content(number: u32) -> Vec<u8> {
-    wal_content(&name(number)).repeat(16)
+    delivered_content(&name(number))
 }
 
 fn connections(sshd: &Sshd) -> usize {
