@@ -193,7 +193,7 @@ impl Field {
         );
     }
 
-    fn pgbackrest_config(&self, name: &str) -> PathBuf {
+    pub fn pgbackrest_config(&self, name: &str) -> PathBuf {
         self.scratch.join(format!("pgbackrest-{name}.conf"))
     }
 
@@ -270,6 +270,6 @@ impl Field {
     }
 }
 
-fn pgbackrest() -> PathBuf {
+pub fn pgbackrest() -> PathBuf {
     cache().join("pgbackrest/pgbackrest")
 }

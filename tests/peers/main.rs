@@ -28,10 +28,10 @@ usage: tests/bench [--quick] [--rounds N] [--rows ROW,ROW,…]
   --quick      a cluster of 200 MB instead of 2.2 GB
   --rounds N   how often everything is done (3)
   --rows       only these: full restore remote delta verify incremental chain merge xfs files
-               bandwidth sparse archive-wal wal-restore catalog";
+               bandwidth sparse archive-wal wal-restore wal-send catalog";
 
 /// What barkeep promises. Absolute times depend on the machine; these do not, much.
-const TARGETS: [Target; 22] = [
+const TARGETS: [Target; 25] = [
     ("full", "barkeep", "Barman", 0.55),
     ("full", "barkeep", "pgBackRest", 0.75),
     ("full", "barkeep", "floor", 1.2),
@@ -54,6 +54,9 @@ const TARGETS: [Target; 22] = [
     ("archive-wal, zstd", "barkeep", "Barman", 0.25),
     ("replay, restore_command over ssh", "barkeep", "Barman", 0.20),
     ("list-backups", "barkeep", "Barman", 0.001),
+    ("WAL, one by one", "barkeep", "Barman", 1.0 / 6.0),
+    ("WAL, backlog", "barkeep", "Barman", 1.0 / 15.0),
+    ("WAL, backlog", "barkeep", "pgBackRest", 1.0),
 ];
 
 /// What the largest process of barkeep may need, in bytes: on the backup host, and on the other.

@@ -9,6 +9,7 @@ mod pages;
 mod restore;
 mod wal_archive;
 mod wal_restore;
+mod wal_send;
 mod xfs;
 
 use std::path::{Path, PathBuf};
@@ -74,6 +75,9 @@ impl<'a> Bench<'a> {
         }
         if wanted("wal-restore") {
             self.replays(rounds, segments)?;
+        }
+        if wanted("wal-send") {
+            self.wal_sent(rounds, segments)?;
         }
         if wanted("catalog") {
             self.catalog()?;
