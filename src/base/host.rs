@@ -1,5 +1,6 @@
 //! Facts about this machine and this user.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// The home directory of the current user: `HOME`, else the password database.
@@ -33,6 +34,33 @@ pub fn name() -> String {
         .unwrap_or_default()
 }
 
+/// Whether the first process of the system (of the container) is an init, which does not mind children that are not its
+/// own: root's, or one of those made for containers. The first program that comes to mind may be any, PostgreSQL for one.
+#[must_use]
+pub fn has_init() -> bool {
+    let Ok(first) = std::fs::metadata("/proc/1") else {
+        // A system that shows nobody the processes of others (hidepid) would show us our own.
+        return std::fs::metadata("/proc/self").is_ok();
+    };
+    let name = std::fs::read_to_string("/proc/1/comm").unwrap_or_default();
+    is_init(first.uid(), nix::unistd::geteuid().as_raw(), name.trim_end())
+}
+
+fn is_init(owner: u32, us: u32, name: &str) -> bool {
+    const INITS: [&str; 9] = [
+        "catatonit",
+        "docker-init",
+        "dumb-init",
+        "init",
+        "pause",
+        "runit",
+        "s6-svscan",
+        "systemd",
+        "tini",
+    ];
+    INITS.contains(&name) || owner == 0 || owner != us
+}
+
 /// The name of the user this process runs as.
 #[must_use]
 pub fn user() -> Option<String> {
@@ -52,4 +80,18 @@ pub fn has_aes() -> bool {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let present = false;
     present
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_process_may_be_postgresql() {
+        assert!(is_init(0, 999, "systemd"));
+        assert!(is_init(0, 999, "bash"));
+        assert!(is_init(999, 999, "tini"));
+        assert!(!is_init(999, 999, "postgres"));
+        assert!(!is_init(999, 999, "patroni"));
+    }
 }

@@ -117,7 +117,12 @@ get\-wal: the name is not that of a WAL file, or the output file cannot be opene
 "#;
 
 /// What the definitions of the command line do not say about `barman-wal-archive`.
-const ABOUT_WAL_ARCHIVE: &str = r#".SH SEVERAL FILES AT ONCE
+const ABOUT_WAL_ARCHIVE: &str = r#".SH THE KEPT CONNECTION
+The first call leaves its ssh connection for the next ones, until it has been idle for the time of \-\-persist. No
+connection is used for longer than two minutes, so what changes in the name service or in the keys takes effect. When a
+kept connection fails, the file is sent over one of its own. In a container whose first process is PostgreSQL none is
+kept: PostgreSQL would inherit the process, and take its end for a crash. Start such a container with an init.
+.SH SEVERAL FILES AT ONCE
 PostgreSQL asks for one segment at a time. When more are ready to be archived, those that follow are sent along, and
 what the backup host has acknowledged is noted. PostgreSQL's next questions are answered from the notes, after it has been
 made sure that the file still has the content that was acknowledged. Notes count for two minutes. If a delivery of

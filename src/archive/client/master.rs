@@ -12,6 +12,9 @@
 //!   The old one ends by itself when it has been idle.
 //! * Whether it is tried: where a connection cannot be kept although one can be made (a policy that forbids the socket), that
 //!   is remembered for as long as a name of the socket lasts, so that not every call makes two connections.
+//! * Whose child it becomes: nobody waits for the master, so the first process of the system inherits it. In a container
+//!   that is often PostgreSQL itself, which takes the end of a process that it does not know, with ssh's exit code 255, for
+//!   the crash of a backend and ends every session. There no connection is kept.
 //! * When it is given up: the master asks the other side for a sign of life every [`ALIVE_INTERVAL`] seconds, because a
 //!   connection that a firewall has forgotten would hold up the archiving until TCP gives up after a quarter of an hour.
 
@@ -48,7 +51,7 @@ impl Master {
     /// The connection for `remote`, kept for `persist` seconds after its last use; `None` when none is wanted, when it was
     /// found that none can be kept, or when the path of its socket would be too long.
     pub(super) fn of(directory: &PrivateDirectory, remote: &Remote, persist: u32) -> Option<Master> {
-        if persist == 0 {
+        if persist == 0 || !host::has_init() {
             return None;
         }
         let period = SystemTime::now()
