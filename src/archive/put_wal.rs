@@ -21,8 +21,8 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
-use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
+use crate::base::{durable, sys};
 use crate::codec::WalCodec;
 use crate::postgres::wal_name::WalKind;
 
@@ -36,6 +36,9 @@ pub use error::PutWalError;
 
 /// The longest list of checksums that is read: room for a hundred thousand files.
 const LIST_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// After so many bytes the disk begins to write them.
+const WRITEBACK: u64 = 2 << 20;
 
 /// A file that was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,6 +193,7 @@ impl<'a> Delivery<'a> {
         });
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 256 * 1024];
+        let (mut written, mut begun) = (0, 0);
         loop {
             let count = match entry.read(&mut buffer) {
                 Ok(0) => break,
@@ -205,6 +209,12 @@ impl<'a> Delivery<'a> {
             let bytes = buffer.get(..count).unwrap_or_default();
             hash.update(bytes);
             file.write_all(bytes).at("write", &temporary)?;
+            written += count as u64;
+            if written - begun >= WRITEBACK {
+                // The sender waits for the sync, which has less to do when the disk is at work all the while.
+                sys::start_writeback(&file, begun, written - begun);
+                begun = written;
+            }
         }
         if let Some(mtime) = mtime {
             file.set_modified(mtime).at("set the time of", &temporary)?;
