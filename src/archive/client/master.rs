@@ -7,11 +7,11 @@
 //!
 //! * Which calls may share a connection: those of one user of this host that would run the same `ssh` with the same
 //!   words and the same configuration files. Whoever edits `~/.ssh/config` gets a new connection with the next call.
-//! * For how long: the name of the socket changes every [`LIFETIME`]. A connection that is always in use would otherwise
-//!   live for ever, and with it a name that has since been given another address, or a key that has since been revoked.
-//!   The old one ends by itself when it has been idle.
+//! * For how long: the name of the socket says when the connection was made, and after [`LIFETIME`] another is made. One that
+//!   is always in use would otherwise live for ever, and with it a name that has since been given another address, or a
+//!   key that has since been revoked. The old one ends by itself when it has been idle.
 //! * Whether it is tried: where a connection cannot be kept although one can be made (a policy that forbids the socket), that
-//!   is remembered for as long as a name of the socket lasts, so that not every call makes two connections.
+//!   is remembered for as long as a connection would be used, so that not every call makes two connections.
 //! * Whose child it becomes: nobody waits for the master, so the first process of the system inherits it. In a container
 //!   that is often PostgreSQL itself, which takes the end of a process that it does not know, with ssh's exit code 255, for
 //!   the crash of a backend and ends every session. There no connection is kept.
@@ -22,7 +22,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -40,6 +40,9 @@ const ALIVE_COUNT: u32 = 3;
 /// 107.
 const LONGEST_PATH: usize = 90;
 
+/// The ending of the file that says that no connection can be kept.
+const RENOUNCED: &str = ".not";
+
 /// A connection that is kept, or will be.
 #[derive(Debug, Clone)]
 pub(super) struct Master {
@@ -54,30 +57,35 @@ impl Master {
         if persist == 0 || !host::has_init() {
             return None;
         }
-        let period = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs()
-            / LIFETIME.as_secs();
-        let socket = directory.join(&format!("{:016x}-{period:x}", identity(remote)));
+        let identity = format!("{:016x}-", identity(remote));
+        let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let mut newest = None;
+        for name in directory.names() {
+            let Some(rest) = name.strip_prefix(&identity) else {
+                continue;
+            };
+            let made = u64::from_str_radix(rest.trim_end_matches(RENOUNCED), 16).unwrap_or_default();
+            if now.checked_sub(made).is_some_and(|age| age < LIFETIME.as_secs()) {
+                if rest.ends_with(RENOUNCED) {
+                    return None;
+                }
+                newest = newest.max(Some(made));
+            }
+        }
+        let socket = directory.join(&format!("{identity}{:x}", newest.unwrap_or(now)));
         if socket.as_os_str().len() > LONGEST_PATH {
             log::debug!("\"{}\" is too long for a control socket", socket.display());
             return None;
         }
-        let master = Master { socket, persist };
-        (!master.renounced().exists()).then_some(master)
+        Some(Master { socket, persist })
     }
 
     /// Remembers that no connection can be kept.
     pub(super) fn renounce(&self) {
-        let path = self.renounced();
+        let path = durable::sibling(&self.socket, RENOUNCED);
         if let Err(error) = fs::write(&path, b"") {
             log::debug!("cannot write \"{}\": {error}", path.display());
         }
-    }
-
-    fn renounced(&self) -> PathBuf {
-        durable::sibling(&self.socket, ".not")
     }
 
     /// Whether an earlier call seems to have left a connection.
@@ -171,6 +179,16 @@ mod tests {
             options.is_empty() || options.contains(&"ControlPersist=7".to_owned()),
             "{options:?}"
         );
+        // A connection that is there is used until it is too old.
+        let now = UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let name = |made: u64| directory.join(&format!("{:016x}-{made:x}", key(&remote("a", None))));
+        fs::write(name(now - 130), b"").unwrap();
+        fs::write(name(now + 130), b"").unwrap();
+        assert!(!Master::of(&directory, &remote("a", None), 7).unwrap().is_warm());
+        fs::write(name(now - 60), b"").unwrap();
+        fs::write(name(now - 30), b"").unwrap();
+        let used = Master::of(&directory, &remote("a", None), 7).unwrap();
+        assert!(used.is_warm() && used.socket == name(now - 30));
         master.renounce();
         assert!(Master::of(&directory, &remote("a", None), 7).is_none());
         assert!(Master::of(&directory, &remote("b", None), 7).is_some());

@@ -59,6 +59,14 @@ impl PrivateDirectory {
         }
     }
 
+    /// The names in it.
+    pub(super) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
+    }
+
     /// The path of something in it.
     pub(super) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)

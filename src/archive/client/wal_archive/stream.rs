@@ -16,7 +16,7 @@ use crate::codec::wal::copy;
 use crate::codec::{Compression, Level};
 
 /// After this time no further file joins the stream: PostgreSQL waits for the first one all the while.
-const TIME_FOR_FOLLOWERS: Duration = Duration::from_secs(3);
+const TIME_FOR_FOLLOWERS: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 10 });
 
 const BUFFER: usize = 256 * 1024;
 
@@ -275,6 +275,62 @@ impl Checksum {
         match self {
             Checksum::Md5(hash) => hexadecimal(&hash.finalize()),
             Checksum::Sha256(hash) => hexadecimal(&hash.finalize()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::archive::sandbox::{Sandbox, segment};
+
+    /// Does something when the first bytes are written.
+    struct Meanwhile<F>(F);
+
+    impl<F: FnMut()> Write for Meanwhile<F> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            (self.0)();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_sent_is_not_archived() {
+        const NAME: &str = "000000010000000000000001";
+        for compression in [None, Some(Compression::Zstd)] {
+            let sandbox = Sandbox::new();
+            let path = sandbox.write(&format!("pg_wal/{NAME}"), &segment(NAME, 1));
+            let form = Form {
+                md5: false,
+                compression,
+                level: Level::Low,
+                temporary_directory: &sandbox.root,
+            };
+            let files = [path.clone()];
+            assert!(form.write(&files, io::sink()).is_ok());
+            // Recycled: it gets the name of a segment to come.
+            let renamed = form.write(
+                &files,
+                Meanwhile(|| {
+                    let _ = fs::rename(&path, sandbox.root.join("pg_wal/future"));
+                }),
+            );
+            assert!(matches!(renamed, Err(Broken::File(text)) if text.contains("changed")));
+            // Another file of that name, with that content.
+            fs::write(&path, segment(NAME, 1)).unwrap();
+            let replaced = form.write(
+                &files,
+                Meanwhile(|| {
+                    fs::remove_file(&path).unwrap();
+                    fs::write(&path, segment(NAME, 1)).unwrap();
+                }),
+            );
+            assert!(matches!(replaced, Err(Broken::File(_))));
         }
     }
 }

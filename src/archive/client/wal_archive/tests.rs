@@ -163,20 +163,6 @@ fn a_place_that_others_control_is_not_used() {
     }
 }
 
-#[test]
-fn a_file_that_changes_while_it_is_sent_is_not_archived() {
-    let sandbox = Sandbox::new();
-    // Recycled: the name goes to another file while the old one is read.
-    let (program, paths) = backlog(
-        &sandbox,
-        "mv \"$(dirname \"$0\")\"/pg_wal/000000010000000000000001 \"$(dirname \"$0\")\"/pg_wal/moved; cat >/dev/null",
-        1,
-    );
-    let (code, _, err) = run_for(&program, &paths[0]);
-    assert_eq!(code, 2);
-    assert!(err.contains("changed while it was sent"), "{err}");
-}
-
 /// What stands before the script of an ssh that says it is OpenSSH.
 const OPENSSH: &str = "case \" $* \" in *\" -V \"*) echo OpenSSH_9.2p1 >&2; exit;; *\" -G \"*) exit;; esac";
 
