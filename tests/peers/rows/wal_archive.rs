@@ -115,9 +115,9 @@ impl Bench<'_> {
         manager.configure("", &[("main", body.to_owned())]);
         large::create(&manager, BACKUPS, LINES);
         for (row, arguments) in [
-            ("list-backups", &["list-backups", "main"][..]),
-            ("show-backup", &["show-backup", "main", "latest"]),
+            ("show-backup", &["show-backup", "main", "latest"][..]),
             ("status", &["status", "main"]),
+            ("list-backups", &["list-backups", "main"]),
             ("delete", &["delete", "main", "oldest"]),
         ] {
             for (tool, who) in [(&self.field.barkeep, "barkeep"), (&self.field.barman, "Barman")] {
