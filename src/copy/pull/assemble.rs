@@ -157,7 +157,9 @@ impl Receiving<'_> {
                 return Err(error.into());
             }
             if self.task.action == Action::PagesByLsn {
-                log::info!("{error} by the LSN of its pages: comparing them");
+                log::info!(
+                    "{error}: pages changed whose LSN does not say so, or the previous backup is damaged: comparing all pages"
+                );
                 return Ok(Received::Differently(Action::Pages));
             }
             log::warn!("{error}: fetching the whole file");
@@ -293,10 +295,37 @@ impl Assembly {
         Ok(())
     }
 
+    /// Zeros after the end of the old content: a hole.
+    pub(super) fn hole(
+        &mut self,
+        bytes: u64,
+        going_on: &dyn Fn() -> io::Result<()>,
+    ) -> Result<(), PathError> {
+        self.blank(bytes, false, going_on)
+    }
+
+    /// Whether the old content has so many zeros here.
+    pub(super) fn is_blank(&self, bytes: usize) -> Result<bool, PathError> {
+        let mut content = vec![0; bytes];
+        let from = self.based.as_ref().unwrap_or(&self.file);
+        from.read_exact_at(&mut content, self.offset)
+            .at("read back", &self.path)?;
+        Ok(delta::is_zero(&content))
+    }
+
     /// Zeros become a hole, or blank the old content.
     pub(super) fn zeros(
         &mut self,
         bytes: u64,
+        going_on: &dyn Fn() -> io::Result<()>,
+    ) -> Result<(), PathError> {
+        self.blank(bytes, self.based.is_some(), going_on)
+    }
+
+    fn blank(
+        &mut self,
+        bytes: u64,
+        write: bool,
         going_on: &dyn Fn() -> io::Result<()>,
     ) -> Result<(), PathError> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -305,7 +334,7 @@ impl Assembly {
             going_on().at("write", &self.path)?;
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
             let zeros = ZEROS.get(..count).unwrap_or_default();
-            if self.based.is_some() {
+            if write {
                 self.file
                     .write_all_at(zeros, self.offset)
                     .at("write", &self.path)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
-use crate::base::report::Quiet;
+use crate::base::report::{NoProgress, Progress, Reporter, Total};
 use crate::copy::chain::Rebuilt;
 use crate::copy::records::{FileRecord, Form, RecordsError, read};
 use crate::copy::{
@@ -39,6 +39,26 @@ struct Lab {
     members: Vec<PathBuf>,
     /// LSNs are those of the backup that they precede: `n * 1000`.
     clock: u64,
+    meanwhile: Meanwhile,
+}
+
+/// What happens after the source was listed, before its files are read.
+#[derive(Default)]
+struct Meanwhile {
+    vanishes: Option<PathBuf>,
+}
+
+impl Reporter for Meanwhile {
+    fn info(&self, _line: &str) {}
+    fn warning(&self, _line: &str) {}
+    fn error(&self, _line: &str) {}
+    fn debug(&self, _line: &str) {}
+    fn progress(&self, _title: &str, _total: Total) -> Box<dyn Progress> {
+        if let Some(path) = &self.vanishes {
+            fs::remove_file(path).unwrap();
+        }
+        Box::new(NoProgress)
+    }
 }
 
 impl Drop for Lab {
@@ -57,6 +77,7 @@ impl Lab {
             root,
             members: Vec::new(),
             clock: 1,
+            meanwhile: Meanwhile::default(),
         }
     }
 
@@ -132,7 +153,7 @@ impl Lab {
             },
             retries: Retries::default(),
         };
-        let report = pull(&plan, &Remote::local(), &Quiet).unwrap();
+        let report = pull(&plan, &Remote::local(), &self.meanwhile).unwrap();
         if !matches!(kind, Kind::Incremental { .. }) {
             self.members.clear();
         }
@@ -316,8 +337,9 @@ fn a_linked_backup_sends_what_changed_and_heals_the_rest() {
     lab.clock += 1;
     pages[7] = lab.page(200);
     lab.write(TABLE, &pages);
-    let changed = lab.backup(Kind::Linked).wire_bytes;
-    assert!(changed < whole / 20, "{changed} of {whole}");
+    let linked = lab.backup(Kind::Linked);
+    assert!(linked.wire_bytes < whole / 20, "{linked:?} of {whole}");
+    assert_eq!((linked.blocks.by_lsn, linked.blocks.blocks_by_lsn), (1, 1));
     lab.agree();
     // The previous backup rots in a page that nobody changed: the next one has it right.
     let rotten = lab.newest().join("data").join(TABLE);
@@ -329,8 +351,46 @@ fn a_linked_backup_sends_what_changed_and_heals_the_rest() {
     lab.clock += 1;
     pages[8] = lab.page(201);
     lab.write(TABLE, &pages);
-    lab.backup(Kind::Linked);
+    assert_eq!(lab.backup(Kind::Linked).blocks.lsn_refuted, 1);
     lab.agree();
+}
+
+#[test]
+fn a_linked_backup_keeps_holes() {
+    let mut lab = Lab::new("holes");
+    // Pages of zeros count as changed: there are not so many that the file would be sent whole.
+    let mut pages = vec![lab.page(1); 1000];
+    pages.resize(2000, zero());
+    lab.write(TABLE, &pages);
+    lab.backup(Kind::Full);
+    lab.clock += 1;
+    pages[1] = lab.page(2);
+    lab.write(TABLE, &pages);
+    assert_eq!(lab.backup(Kind::Linked).blocks.by_lsn, 1);
+    lab.agree();
+    let stored = fs::metadata(lab.newest().join("data").join(TABLE))
+        .unwrap()
+        .blocks()
+        * 512;
+    assert!(
+        stored < 1500 * PAGE_SIZE as u64,
+        "{stored} bytes for a thousand pages"
+    );
+}
+
+#[test]
+fn what_vanishes_during_a_linked_backup_is_not_in_it() {
+    let mut lab = Lab::new("vanishing");
+    let mut pages: Vec<Vec<u8>> = (0..10).map(|n| lab.page(n)).collect();
+    lab.write(TABLE, &pages);
+    lab.backup(Kind::Full);
+    lab.clock += 1;
+    pages[1] = lab.page(99);
+    lab.write(TABLE, &pages);
+    lab.meanwhile.vanishes = Some(lab.source(TABLE));
+    lab.backup(Kind::Linked);
+    assert!(!lab.newest().join("data").join(TABLE).exists());
+    assert!(!lab.records().contains_key(&format!("data/{TABLE}")));
 }
 
 #[test]

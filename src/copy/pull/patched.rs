@@ -6,19 +6,21 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::Instant;
 
 use super::assemble::{Assembly, Received, Receiving};
 use super::listing::Scope;
 use super::pending::{Basis, End, Expect};
-use super::sending::{Begun, Refused, Sending};
+use super::sending::{Begun, Prepared, Refused, Sending, read_window};
 use super::{Task, blocks, regular};
 use crate::agent::connection::{Answer, Answers};
+use crate::agent::delta;
 use crate::agent::message::{Entry, FetchMode, Response, Since};
-use crate::base::error::PathContext;
-use crate::base::sys;
+use crate::agent::source::WINDOW;
+use crate::base::error::{PathContext, PathError};
 use crate::copy::compare::Action;
-use crate::copy::local;
 use crate::copy::records::Known;
 use crate::postgres::page::{Fork, PAGE_SIZE, SEGMENT_PAGES, relation_file};
 
@@ -72,27 +74,30 @@ impl Sending<'_> {
         };
         self.fetch(task, FetchMode::Blocks(since))?;
         self.requests.flush().map_err(|error| self.broken(error))?;
-        let target_path = self.pull.target_path(task)?;
-        let old = File::open(&reference).at("open", &reference)?;
-        let target = local::create(&target_path)?;
-        let shared = self.pull.sharing.share(&old, &target, &target_path)?;
-        if shared {
-            sys::reserve_for_copies(&target, PAGE_SIZE as u32);
-        } else {
-            io::copy(&mut &old, &mut &target).at("copy", &target_path)?;
+        let Prepared { old, basis, shared } = self.prepare(task, &reference)?;
+        if !shared {
+            self.copy_pages(&old, &basis.file, &reference)?;
         }
-        // Shared blocks are the same blocks; read through the old file, they are in the page cache already.
-        let read_back = if shared {
-            old
-        } else {
-            target.try_clone().at("open", &target_path)?
-        };
-        let basis = Basis {
-            file: target,
-            read_back,
-        };
         self.expect(task, Expect::Patches(basis, since.blocks), started)?;
         Ok(Begun::Done)
+    }
+
+    /// Copies what is not zeros: those stay holes.
+    fn copy_pages(&self, old: &File, target: &File, reference: &Path) -> Result<(), PathError> {
+        let mut buffer = vec![0_u8; WINDOW];
+        let mut offset = 0;
+        loop {
+            self.stop.check().at("copy", reference)?;
+            let count = read_window(old, &mut buffer, offset).at("read", reference)?;
+            let content = buffer.get(..count).unwrap_or_default();
+            if content.is_empty() {
+                return Ok(());
+            }
+            if !delta::is_zero(content) {
+                target.write_all_at(content, offset).at("copy", reference)?;
+            }
+            offset += count as u64;
+        }
     }
 }
 
@@ -102,7 +107,11 @@ impl Receiving<'_> {
         let (blocks, count) = match self.next(answers)? {
             Answer::Message(Response::Changed { blocks, count }) => (blocks, count),
             Answer::Message(Response::InWhole) => return self.content(answers, None),
-            Answer::Message(Response::Failed(failure)) => return self.failed(failure, None),
+            Answer::Message(Response::Failed(failure)) => {
+                // What was prepared is the old file.
+                let path = self.pull.target_path(self.task)?;
+                return self.failed(failure, Some(&path));
+            }
             _ => return Err(self.nonsense()),
         };
         let numbers = self.numbers(answers, count)?;
@@ -132,13 +141,21 @@ impl Receiving<'_> {
                         if !patching.reach_next(&|| stop.check())? {
                             return Err(self.nonsense());
                         }
-                        patching.assembly.zeros(PAGE, &|| stop.check())?;
+                        patching.zero_page(&|| stop.check())?;
                     }
                 }
                 Answer::Message(Response::Fetched(fetched)) => {
                     let fetched = fetched.clone();
                     patching.keep_until(u64::from(blocks) * PAGE, &|| stop.check())?;
-                    return self.finish(patching.assembly, &fetched);
+                    let received = self.finish(patching.assembly, &fetched)?;
+                    self.pull.tally_blocks(|tally| match received {
+                        Received::Complete(..) => {
+                            tally.by_lsn += 1;
+                            tally.blocks_by_lsn += u64::from(count);
+                        }
+                        _ => tally.lsn_refuted += 1,
+                    });
+                    return Ok(received);
                 }
                 Answer::Message(Response::Failed(failure)) => {
                     return self.failed(failure, Some(&patching.assembly.path));
@@ -177,7 +194,19 @@ impl Patching {
         }
         let zeros = end.saturating_sub(self.assembly.offset);
         if zeros > 0 {
-            self.assembly.zeros(zeros, going_on)?;
+            self.assembly.hole(zeros, going_on)?;
+        }
+        Ok(())
+    }
+
+    /// The next page is one of zeros: a hole where it was one.
+    fn zero_page(&mut self, going_on: &dyn Fn() -> io::Result<()>) -> Result<(), End> {
+        if self.assembly.offset >= self.old {
+            self.assembly.hole(PAGE, going_on)?;
+        } else if self.assembly.is_blank(PAGE_SIZE)? {
+            self.assembly.same(PAGE)?;
+        } else {
+            self.assembly.zeros(PAGE, going_on)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -73,7 +74,7 @@ pub(super) struct Sending<'a> {
     pub(super) requests: &'a mut Requests,
     pending: Sender<Pending>,
     window: &'a Window,
-    stop: &'a Stop,
+    pub(super) stop: &'a Stop,
     lost: &'a dyn Fn(FrameError) -> CopyError,
 }
 
@@ -167,27 +168,31 @@ impl Sending<'_> {
         else {
             return Ok(Begun::Differently(Action::Whole));
         };
-        let target_path = self.pull.target_path(task)?;
-        let old = File::open(&reference).at("open", &reference)?;
-        let target = local::create(&target_path)?;
-        let shared = self.pull.sharing.share(&old, &target, &target_path)?;
-        if shared {
-            sys::reserve_for_copies(&target, PAGE_SIZE as u32);
-        }
-        // Pages of zeros stay holes, which must be there to be read back.
-        let length = old.metadata().at("look at", &reference)?.len();
-        target.set_len(length).at("set the size of", &target_path)?;
-        let file = target.try_clone().at("open", &target_path)?;
-        // Shared blocks are the same blocks; read through the old file, they are in the page cache already.
-        let read_back = if shared { &old } else { &target };
-        let basis = Basis {
-            file,
-            read_back: read_back.try_clone().at("open", &reference)?,
-        };
+        let Prepared { old, basis, shared } = self.prepare(task, &reference)?;
+        let target = basis.file.try_clone().at("open", &reference)?;
         self.expect(task, Expect::Onto(basis), started)?;
         let described = self.describe_pages(task, &old, &target, shared);
         described.map_err(Refused::after)?;
         Ok(Begun::Done)
+    }
+
+    /// Creates the new file: as long as the old one, and with its content where the two can share their blocks.
+    pub(super) fn prepare(&self, task: &Task, reference: &Path) -> Result<Prepared, CopyError> {
+        let path = self.pull.target_path(task)?;
+        let old = File::open(reference).at("open", reference)?;
+        let file = local::create(&path)?;
+        let shared = self.pull.sharing.share(&old, &file, &path)?;
+        if shared {
+            sys::reserve_for_copies(&file, PAGE_SIZE as u32);
+        }
+        // Pages of zeros stay holes, which must be there to be read back.
+        let length = old.metadata().at("look at", reference)?.len();
+        file.set_len(length).at("set the size of", &path)?;
+        // Shared blocks are the same blocks; read through the old file, they are in the page cache already.
+        let read_back = if shared { &old } else { &file };
+        let read_back = read_back.try_clone().at("open", reference)?;
+        let basis = Basis { file, read_back };
+        Ok(Prepared { old, basis, shared })
     }
 
     fn describe_pages(
@@ -334,6 +339,14 @@ impl Sending<'_> {
     }
 }
 
+/// A new file that is to begin with the content of an old one.
+pub(super) struct Prepared {
+    pub(super) old: File,
+    pub(super) basis: Basis,
+    /// Whether it has that content already.
+    pub(super) shared: bool,
+}
+
 /// What became of a task here.
 pub(super) enum Begun {
     Done,
@@ -360,7 +373,7 @@ impl<E: Into<CopyError>> From<E> for Refused {
     }
 }
 
-fn read_window(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_window(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset + filled as u64) {
