@@ -2,6 +2,7 @@
 
 pub mod bandwidth;
 pub mod calendar;
+pub mod directory;
 pub mod durable;
 pub mod duration;
 pub mod error;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::directory;
 use crate::base::lock::LockError;
 use crate::postgres::wal_name::{SegmentName, Timeline};
 
@@ -182,12 +183,12 @@ impl Catalog {
     /// A directory of the archive cannot be read.
     pub fn newest_segment(&self, timeline: Timeline) -> Result<Option<SegmentName>, CatalogError> {
         let prefix = format!("{timeline:08X}");
-        let directories: BTreeSet<String> = super::names_in(&self.layout().wals)?
+        let directories: BTreeSet<String> = directory::names(&self.layout().wals)?
             .into_iter()
             .filter(|name| name.len() == 16 && name.starts_with(&prefix))
             .collect();
         for directory in directories.iter().rev() {
-            let newest = super::names_in(&self.layout().wals.join(directory))?
+            let newest = directory::names(&self.layout().wals.join(directory))?
                 .iter()
                 .filter_map(|name| SegmentName::parse(name))
                 .max();

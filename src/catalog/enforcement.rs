@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use chrono::Utc;
 
+use crate::base::directory;
 use crate::base::lock::LockError;
 use crate::base::report::Reporter;
 use crate::config::ServerConfig;
@@ -213,7 +214,7 @@ impl Catalog {
 
     fn leftovers(&self) -> Result<Vec<(BackupId, PathBuf)>, CatalogError> {
         let base = &self.layout().base;
-        let names = super::names_in(base)?;
+        let names = directory::names(base)?;
         let of = |name: &String| {
             let id = name.strip_prefix(".deleting-").and_then(BackupId::parse)?;
             Some((id, base.join(name)))

@@ -41,6 +41,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use crate::base::directory;
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::codec::{CustomMagic, Detector};
@@ -270,7 +271,7 @@ impl Catalog {
     /// The files with metadata: `base/*/backup.info`, overridden by `meta/*-backup.info`.
     fn info_paths(&self) -> Result<BTreeMap<BackupId, PathBuf>, CatalogError> {
         let mut paths = BTreeMap::new();
-        for name in names_in(&self.layout.base)? {
+        for name in directory::names(&self.layout.base)? {
             let Some(id) = BackupId::from_file_name(&name) else {
                 continue;
             };
@@ -279,7 +280,7 @@ impl Catalog {
                 paths.insert(id, path);
             }
         }
-        for name in names_in(&self.layout.meta)? {
+        for name in directory::names(&self.layout.meta)? {
             let Some(id) = name
                 .strip_suffix("-backup.info")
                 .and_then(BackupId::from_file_name)
@@ -315,21 +316,6 @@ pub fn next<'a>(backups: &'a Backups, id: &BackupId) -> Option<&'a BackupInfo> {
 fn read_info(id: BackupId, path: &std::path::Path) -> Result<BackupInfo, CatalogError> {
     let text = fs::read_to_string(path).at("read", path)?;
     BackupInfo::from_text(id, &text, path)
-}
-
-/// The names in a directory; none when it does not exist. Names that are not UTF-8 are none of ours.
-fn names_in(directory: &std::path::Path) -> Result<Vec<String>, PathError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(PathError::new("read directory", directory, error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.at("read directory", directory)?;
-        names.extend(entry.file_name().into_string());
-    }
-    Ok(names)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::agent::message::Corrupt;
+use crate::base::directory;
 use crate::base::error::{PathError, strerror};
 use crate::base::lock::LockError;
 use crate::copy::chain::{ChainError, Sums};
@@ -243,7 +244,7 @@ fn has_page_checksums(data: &Path) -> bool {
 }
 
 fn has_tar(data: &Path) -> Result<bool, PathError> {
-    let names = super::names_in(data)?;
+    let names = directory::names(data)?;
     Ok(names
         .iter()
         .any(|name| name == "base.tar" || name.starts_with("base.tar.")))

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use crate::base::directory;
 use crate::base::error::{PathContext, PathError};
 use crate::codec::WalCodec;
 use crate::postgres::history::History;
@@ -54,7 +55,7 @@ impl Holdings {
             segment_size: segment_size.max(1),
             ..Holdings::default()
         };
-        for name in sorted_names(wals)? {
+        for name in directory::names(wals)? {
             if let Some(WalKind::History(timeline)) = WalKind::of(&name) {
                 holdings.read_history(timeline, &wals.join(&name), codec);
             } else if let Some(first) = SegmentName::parse(&format!("{name}00000000")) {
@@ -207,20 +208,6 @@ impl Holdings {
     pub fn number(&self, name: SegmentName) -> u64 {
         name.start(self.segment_size).0 / self.segment_size.max(1)
     }
-}
-
-fn sorted_names(directory: &Path) -> Result<Vec<String>, PathError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(PathError::new("read directory", directory, error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.at("read directory", directory)?.file_name().into_string());
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 #[cfg(test)]

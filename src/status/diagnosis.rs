@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::base::calendar;
+use crate::base::directory;
 use crate::base::error::{PathContext, PathError};
 use crate::catalog::{Catalog, modification_time};
 use crate::config::{Config, ServerConfig};
@@ -129,7 +130,7 @@ fn read_newest(catalog: &Catalog) -> Result<Map<String, Value>, PathError> {
     let wals = &catalog.layout().wals;
     // The directories of a timeline sort as its segments do; the newest one that holds a segment has the answer.
     let mut by_timeline: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for name in names(wals)? {
+    for name in directory::names(wals)? {
         if let (16, Some(timeline)) = (name.len(), name.get(..8)) {
             by_timeline.entry(timeline.to_owned()).or_default().push(name);
         }
@@ -138,7 +139,7 @@ fn read_newest(catalog: &Catalog) -> Result<Map<String, Value>, PathError> {
     for (timeline, directories) in by_timeline {
         for directory in directories.iter().rev() {
             let directory = wals.join(directory);
-            let segment = names(&directory)?
+            let segment = directory::names(&directory)?
                 .into_iter()
                 .rfind(|name| matches!(WalKind::of(name), Some(WalKind::Segment(_))));
             if let Some(segment) = segment {
@@ -163,19 +164,4 @@ fn describe_segment(catalog: &Catalog, path: &Path, name: &str) -> Result<Value,
         "size": metadata.len(),
         "time": modification_time(&metadata),
     }))
-}
-
-/// The names in a directory, sorted; none when it does not exist.
-fn names(directory: &Path) -> Result<Vec<String>, PathError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(PathError::new("read directory", directory, error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.at("read directory", directory)?.file_name().into_string());
-    }
-    names.sort();
-    Ok(names)
 }

@@ -23,15 +23,9 @@ impl PrivateDirectory {
     /// # Errors
     /// It cannot be created, or it or the directory it lies in is somebody else's to change.
     pub(super) fn prepare(path: &Path) -> io::Result<PrivateDirectory> {
-        match fs::DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        create(path)?;
+        check_own(path)?;
         let us = nix::unistd::geteuid().as_raw();
-        let own = fs::symlink_metadata(path)?;
-        if !own.is_dir() || own.uid() != us || own.mode() & 0o077 != 0 {
-            return Err(refused(path));
-        }
         // Whoever may rename what lies in the parent could put another directory here afterwards.
         if let Some(parent) = path.parent() {
             let parent_is = fs::metadata(parent)?;
@@ -73,7 +67,26 @@ impl PrivateDirectory {
     }
 }
 
-fn refused(path: &Path) -> io::Error {
+/// Creates a directory for this user alone, unless something of its name is there.
+pub(super) fn create(path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that this is a directory of this user's own, mode 700.
+pub(super) fn check_own(path: &Path) -> io::Result<()> {
+    let own = fs::symlink_metadata(path)?;
+    if own.is_dir() && own.uid() == nix::unistd::geteuid().as_raw() && own.mode() & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(refused(path))
+    }
+}
+
+/// The error about a directory that is not safe.
+pub(super) fn refused(path: &Path) -> io::Error {
     io::Error::new(
         io::ErrorKind::PermissionDenied,
         format!(

@@ -11,14 +11,16 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::private_directory::{check_own, create, refused};
 use super::remote::Remote;
 use crate::base::lock::LockFile;
+use crate::postgres::wal_header::valid_segment_size;
 use crate::postgres::wal_name::{SegmentName, WalKind};
 
 /// Files older than this are leftovers of a recovery that is over.
@@ -145,7 +147,7 @@ impl Spool {
     pub fn delivered(&self) -> Option<(SegmentName, u64)> {
         let note = fs::read_to_string(self.directory.join(".delivered")).ok()?;
         let (name, size) = note.split_once(' ')?;
-        let size = size.parse().ok().filter(|size| is_segment_size(*size))?;
+        let size = size.parse().ok().filter(|size| valid_segment_size(*size))?;
         Some((SegmentName::parse(name)?, size))
     }
 
@@ -155,13 +157,9 @@ impl Spool {
         let others_may_write = top.mode() & 0o022 != 0;
         let sticky = top.mode() & 0o1000 != 0;
         if !top.is_dir() || (top.uid() != us && top.uid() != 0) || (others_may_write && !sticky) {
-            return Err(unsafe_directory(&self.top));
+            return Err(refused(&self.top));
         }
-        let own = fs::symlink_metadata(&self.directory)?;
-        if !own.is_dir() || own.uid() != us || own.mode() & 0o077 != 0 {
-            return Err(unsafe_directory(&self.directory));
-        }
-        Ok(())
+        check_own(&self.directory)
     }
 
     /// Removes what recoveries that are over, or that a restart of the machine has cut short, have left.
@@ -189,11 +187,6 @@ impl Spool {
     }
 }
 
-/// PostgreSQL's segments have a power of two from 1 MiB to 1 GiB.
-fn is_segment_size(size: u64) -> bool {
-    size.is_power_of_two() && (1 << 20..=1 << 30).contains(&size)
-}
-
 fn is_stale(path: &Path) -> bool {
     let modified = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
     modified.is_ok_and(|time| {
@@ -201,23 +194,6 @@ fn is_stale(path: &Path) -> bool {
             .duration_since(time)
             .is_ok_and(|age| age > STALE)
     })
-}
-
-fn create(path: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn unsafe_directory(path: &Path) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        format!(
-            "\"{}\" is not a directory that only this user can write to",
-            path.display()
-        ),
-    )
 }
 
 #[cfg(test)]

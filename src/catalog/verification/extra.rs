@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::{IGNORED, Mismatch, Tree, Verification};
+use crate::base::directory;
 use crate::base::error::{PathContext, PathError};
-use crate::catalog::names_in;
 
 impl Tree {
     /// Finds them in the data directory and in the tablespaces beside it.
@@ -18,7 +18,7 @@ impl Tree {
         verification: &mut Verification,
     ) -> Result<(), PathError> {
         let mut roots = vec![(self.data.clone(), PathBuf::new())];
-        for name in names_in(&self.base)? {
+        for name in directory::names(&self.base)? {
             let beside = self.base.join(&name);
             let linked = self.data.join("pg_tblspc").join(&name);
             if name.bytes().all(|byte| byte.is_ascii_digit()) && beside.is_dir() {

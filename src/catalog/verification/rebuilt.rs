@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::{BATCH, Mismatch, Tree, Verification, bad_pages};
+use crate::base::directory;
 use crate::base::error::{PathContext, PathError};
 use crate::base::parallel;
-use crate::catalog::names_in;
 use crate::copy::chain;
 use crate::copy::verify::{self, Wanted};
 
@@ -51,7 +51,7 @@ impl Tree {
             prefix: "data/".to_owned(),
             shown: String::new(),
         }];
-        for name in names_in(&self.base)? {
+        for name in directory::names(&self.base)? {
             if name.bytes().all(|byte| byte.is_ascii_digit()) {
                 let older = self.older.iter().map(|member| member.base.join(&name));
                 chains.push(Chain {
