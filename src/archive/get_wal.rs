@@ -25,6 +25,8 @@ pub enum Form {
     Compressed(Compression),
     /// As it is stored, but never encrypted.
     Stored,
+    /// As it is stored where everybody can decompress it, and as PostgreSQL wrote it elsewhere.
+    Portable,
 }
 
 /// Why a file was not sent.
@@ -266,6 +268,13 @@ fn open(codec: &WalCodec, path: &Path, form: Form) -> Result<Opened, CodecError>
     match form {
         Form::Plain => Ok((codec.open_plain(path)?, None)),
         Form::Stored => Ok((codec.open_decrypted(path)?.1, None)),
+        Form::Portable if codec.decompression_filter.is_some() => Ok((codec.open_plain(path)?, None)),
+        Form::Portable => match codec.open_decrypted(path)? {
+            (stored, _) if stored.compression == Some(Compression::Custom) => {
+                Ok((codec.open_plain(path)?, None))
+            }
+            (_, reader) => Ok((reader, None)),
+        },
         Form::Compressed(wanted) => {
             let (stored, reader) = codec.open_decrypted(path)?;
             if stored.compression.map(Compression::format) == Some(wanted.format()) {

@@ -14,6 +14,7 @@ pub mod get_wal;
 pub mod place;
 pub mod put_wal;
 pub mod receive_wal;
+pub mod series;
 
 pub use archive_wal::{Announce, ArchiveError, ArchiveReport, archive_wal};
 pub use place::{Places, wal_codec};

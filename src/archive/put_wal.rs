@@ -21,8 +21,9 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
+use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
-use crate::base::{durable, sys};
+use crate::base::writeback::EarlyFile;
 use crate::codec::WalCodec;
 use crate::postgres::wal_name::WalKind;
 
@@ -36,9 +37,6 @@ pub use error::PutWalError;
 
 /// The longest list of checksums that is read: room for a hundred thousand files.
 const LIST_LIMIT: u64 = 16 * 1024 * 1024;
-
-/// After so many bytes the disk begins to write them.
-const WRITEBACK: u64 = 2 << 20;
 
 /// A file that was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +183,8 @@ impl<'a> Delivery<'a> {
             .incoming
             .join(format!(".{}-{name}", std::process::id()));
         let mtime = modification_time(entry);
-        let mut file = new_file(&temporary)?;
+        // The sender waits for the sync, which has less to do when the disk is at work all the while.
+        let mut file = EarlyFile::new(new_file(&temporary)?);
         // Known from here on, so that it is removed whatever happens.
         let unpacked = self.files.entry(name).or_insert(Unpacked {
             temporary: temporary.clone(),
@@ -193,7 +192,6 @@ impl<'a> Delivery<'a> {
         });
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 256 * 1024];
-        let (mut written, mut begun) = (0, 0);
         loop {
             let count = match entry.read(&mut buffer) {
                 Ok(0) => break,
@@ -209,13 +207,8 @@ impl<'a> Delivery<'a> {
             let bytes = buffer.get(..count).unwrap_or_default();
             hash.update(bytes);
             file.write_all(bytes).at("write", &temporary)?;
-            written += count as u64;
-            if written - begun >= WRITEBACK {
-                // The sender waits for the sync, which has less to do when the disk is at work all the while.
-                sys::start_writeback(&file, begun, written - begun);
-                begun = written;
-            }
         }
+        let file = file.into_file();
         if let Some(mtime) = mtime {
             file.set_modified(mtime).at("set the time of", &temporary)?;
         }

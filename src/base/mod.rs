@@ -17,3 +17,4 @@ pub mod report;
 pub mod shell;
 pub mod size;
 pub mod sys;
+pub mod writeback;

@@ -9,9 +9,9 @@ use super::session::Session;
 use super::session::ssh_host;
 use super::value;
 use crate::archive::get_wal::{self, Form, GetWalError};
-use crate::archive::{Places, wal_codec};
+use crate::archive::{Places, series, wal_codec};
 use crate::base::report::Reporter;
-use crate::codec::Compression;
+use crate::codec::{Compression, WalCodec};
 use crate::config::ServerConfig;
 
 /// Send a WAL file of a server to standard output, or put it into a directory
@@ -38,6 +38,9 @@ pub(super) struct GetWal {
     /// Only test that WAL files of the server can be sent
     #[arg(long, short = 't')]
     test: bool,
+    /// Send the WAL files whose names are read from standard input, for barman-wal-restore
+    #[arg(long, hide = true, conflicts_with_all = ["output_directory", "peek", "partial"])]
+    series: bool,
     #[command(flatten)]
     server: ServerArgument,
     /// The WAL file
@@ -64,6 +67,9 @@ impl GetWal {
     fn send(&self, session: &Session, server: &ServerConfig, form: Form) -> Result<(), Failure> {
         let (places, codec) = (Places::of(server)?, wal_codec(server));
         let name = &self.wal_name;
+        if self.series {
+            return serve(session, &places, &codec, form);
+        }
         if let Some(limit) = self.peek {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             for found in get_wal::peek(&places, &codec, name, limit).map_err(failure)? {
@@ -107,9 +113,29 @@ impl GetWal {
             ))),
             (Some(compression), false) => Ok(Form::Compressed(compression)),
             (None, true) => Ok(Form::Stored),
+            (None, false) if self.series => Ok(Form::Portable),
             (None, false) => Ok(Form::Plain),
         }
     }
+}
+
+/// Sends what is asked for on standard input, until that ends.
+fn serve(session: &Session, places: &Places, codec: &WalCodec, form: Form) -> Result<(), Failure> {
+    let output = session.output.bytes()?;
+    let sent = series::serve(places, codec, form, std::io::stdin().lock(), output)
+        .map_err(|error| Failure::error(format!("cannot read the names of WAL files: {error}")))?;
+    if sent.count > 0 {
+        log::info!(
+            target: "barman.server",
+            "Sent {} WAL files, '{}' to '{}', for server '{}'{}",
+            sent.count,
+            sent.first,
+            sent.last,
+            places.server,
+            ssh_host()
+        );
+    }
+    Ok(())
 }
 
 fn failure(error: GetWalError) -> Failure {

@@ -16,6 +16,7 @@ mod incremental;
 mod interop;
 mod lifecycle;
 mod reflinks;
+mod restoring;
 mod resume;
 mod sample_hooks;
 mod scale;
@@ -67,6 +68,7 @@ fn main() {
     trials.extend(streaming::trials(&barkeep));
     trials.extend(sample_hooks::trials(&barkeep));
     trials.extend(sending::trials(&barkeep));
+    trials.extend(restoring::trials(&barkeep));
     trials.extend(archiving::trials(&barkeep));
     let (computing, one_by_one) = conformance::trials(&fixtures);
     let trials = interleaved([computing, one_by_one, trials]);

@@ -45,14 +45,14 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
 }
 
 /// Two hosts without PostgreSQL: a directory of segments that wait, and a manager.
-struct Hosts {
-    scratch: Scratch,
-    manager: Manager,
-    wal: PathBuf,
+pub struct Hosts {
+    pub scratch: Scratch,
+    pub manager: Manager,
+    pub wal: PathBuf,
 }
 
 impl Hosts {
-    fn new(label: &str, server: &Tool) -> Hosts {
+    pub fn new(label: &str, server: &Tool) -> Hosts {
         let scratch = Scratch::new(label);
         let manager = Manager::new(&scratch.join("manager"));
         let body = "conninfo = host=127.0.0.1 port=1 user=postgres\nssh_command = ssh -p 1 nobody@127.0.0.1\n\
@@ -102,7 +102,7 @@ impl Hosts {
         command
     }
 
-    fn incoming(&self) -> PathBuf {
+    pub fn incoming(&self) -> PathBuf {
         self.manager.server("main").join("incoming")
     }
 
@@ -137,12 +137,12 @@ impl Hosts {
     }
 }
 
-fn name(number: u32) -> String {
+pub fn name(number: u32) -> String {
     format!("0000000100000000{number:08X}")
 }
 
 /// 1 MiB, the smallest segment that PostgreSQL has.
-fn content(number: u32) -> Vec<u8> {
+pub fn content(number: u32) -> Vec<u8> {
     delivered_content(&name(number))
 }
 
@@ -336,10 +336,10 @@ fn full_disks(tool: &Tool) {
 }
 
 /// A small file system in memory, for one test.
-struct Memory(PathBuf);
+pub struct Memory(PathBuf);
 
 impl Memory {
-    fn mount(at: &Path, bytes: u32, owner: &Account) -> Memory {
+    pub fn mount(at: &Path, bytes: u32, owner: &Account) -> Memory {
         let mut mount = Command::new("mount");
         mount
             .args([

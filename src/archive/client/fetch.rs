@@ -1,14 +1,14 @@
 //! One run of `barman get-wal` on the Barman host.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Cursor, Read, Seek};
+use std::fs::OpenOptions;
+use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use crate::base::process::exit_code;
 use crate::base::shell::quote;
+use crate::base::writeback::EarlyFile;
 use crate::codec::wal::copy;
 use crate::codec::{Compression, Detector, decode};
 
@@ -16,10 +16,8 @@ use super::master::Master;
 use super::private_directory::PrivateDirectory;
 use super::recovering::check_segment;
 use super::remote::{Remote, SSH_FAILED};
+use super::said::Said;
 use super::wal_archive::Route;
-
-/// How much of what the other side writes to its standard error is kept.
-const STDERR_LIMIT: u64 = 64 * 1024;
 
 /// How the file travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,14 +56,17 @@ pub(super) enum Failure {
         /// What it wrote.
         stderr: String,
     },
-    /// The file arrived and is not good, or could not be written.
+    /// The file arrived and is not good.
     #[error("{0}")]
     Local(String),
+    /// It could not be written on this host, whatever the other side says to that.
+    #[error("{0}")]
+    Disk(String),
 }
 
 impl Failure {
     pub(super) fn local(path: &Path, error: &io::Error) -> Failure {
-        Failure::Local(format!("cannot write \"{}\": {error}", path.display()))
+        Failure::Disk(format!("cannot write \"{}\": {error}", path.display()))
     }
 
     /// Whether it is certain that the file does not exist.
@@ -119,8 +120,7 @@ impl Fetch<'_> {
     /// Fetches `name` into the existing file `target`: decompressed and checked. It is not synced: PostgreSQL does that
     /// when it gives the file its own name.
     pub(super) fn to_file(&self, name: &str, target: &Path) -> Result<(), Failure> {
-        let master = self.kept.and_then(|kept| kept.master(self.remote));
-        let route = Route::of(master.as_ref(), self.remote);
+        let route = self.route();
         let begun = Instant::now();
         match self.attempt(name, target, &route) {
             Err(Failure::Connection) if route.may_be_to_blame(begun) => {
@@ -132,14 +132,29 @@ impl Fetch<'_> {
     }
 
     fn attempt(&self, name: &str, target: &Path, route: &Route) -> Result<(), Failure> {
-        let mut running = self.start(name, route)?;
+        let mut running = self.start(name, route, Files::One)?;
         let received = running.receive(target);
         running.end(received)?;
+        self.check(name, target)
+    }
+
+    /// Whether what was received may be handed to PostgreSQL.
+    pub(super) fn check(&self, name: &str, target: &Path) -> Result<(), Failure> {
         check_segment(target, name, self.cluster).map_err(Failure::Local)
     }
 
-    fn start(&self, name: &str, route: &Route) -> Result<Running, Failure> {
+    /// The way over the kept connection, if there is one.
+    pub(super) fn route(&self) -> Route {
+        let master = self.kept.and_then(|kept| kept.master(self.remote));
+        Route::of(master.as_ref(), self.remote)
+    }
+
+    /// Starts `get-wal` for `name`, or for it and others.
+    pub(super) fn start(&self, name: &str, route: &Route, files: Files) -> Result<Running, Failure> {
         let mut words = vec!["get-wal".to_owned()];
+        if files == Files::Series {
+            words.push("--series".to_owned());
+        }
         match self.transfer {
             Transfer::Plain => {}
             Transfer::Compressed(compression) => words.push(format!("--{compression}")),
@@ -155,7 +170,7 @@ impl Fetch<'_> {
             .as_ref()
             .map(|config| format!("--config {config}"));
         let mut command = self.remote.barman_with(route.options(), config, &words);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(files.input()).stdout(Stdio::piped());
         // An ssh older than 8.5 that stays in the background keeps its standard error: it must not be a pipe that is read
         // to its end.
         let said = match self.kept.filter(|_| !route.options().is_empty()) {
@@ -174,106 +189,37 @@ impl Fetch<'_> {
     }
 }
 
-/// What the other side and ssh write to their standard error.
-#[derive(Default)]
-enum Said {
-    #[default]
-    Nothing,
-    File(File),
-    Pipe(std::thread::JoinHandle<String>),
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    /// One file.
+    One,
+    /// Those whose names it is told while it runs.
+    Series,
 }
 
-impl Said {
-    fn in_file(directory: &PrivateDirectory, command: &mut Command) -> io::Result<Said> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = directory.join(&format!(".said.{}.{number}", std::process::id()));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)?;
-        std::fs::remove_file(&path)?;
-        command.stderr(file.try_clone()?);
-        Ok(Said::File(file))
-    }
-
-    fn on_pipe(mut stderr: ChildStderr) -> Said {
-        Said::Pipe(std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let kept = (&mut stderr).take(STDERR_LIMIT).read_to_end(&mut text);
-            // The rest is read and dropped, so that the other side never waits for us.
-            if let Err(error) = kept.and_then(|_| io::copy(&mut stderr, &mut io::sink()).map(|_| 0)) {
-                log::debug!("cannot read what the Barman host says: {error}");
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        }))
-    }
-
-    /// The text, when ssh has ended.
-    fn text(self) -> String {
+impl Files {
+    fn input(self) -> Stdio {
         match self {
-            Said::Nothing => String::new(),
-            Said::Pipe(reader) => reader.join().unwrap_or_default(),
-            Said::File(mut file) => {
-                let mut text = Vec::new();
-                let read = file
-                    .rewind()
-                    .and_then(|()| file.take(STDERR_LIMIT).read_to_end(&mut text));
-                if let Err(error) = read {
-                    log::debug!("cannot read what the Barman host says: {error}");
-                }
-                String::from_utf8_lossy(&text).into_owned()
-            }
+            Files::One => Stdio::null(),
+            Files::Series => Stdio::piped(),
         }
     }
 }
 
 /// A run under way.
-struct Running {
-    child: Child,
+pub(super) struct Running {
+    pub(super) child: Child,
     said: Said,
 }
 
 impl Running {
-    fn stdout(&mut self) -> Result<impl Read + Send + use<>, Failure> {
-        self.child
-            .stdout
-            .take()
-            .ok_or_else(|| Failure::Local("ssh has no output".to_owned()))
-    }
-
-    /// Writes what arrives, decompressed when it is compressed, into the existing file `target`.
     fn receive(&mut self, target: &Path) -> Result<(), Failure> {
-        let mut stdout = self.stdout()?;
-        let detector = Detector::default();
-        let mut head = Vec::new();
-        let broken = |error: io::Error| Failure::Local(format!("cannot read the file that arrives: {error}"));
-        (&mut stdout)
-            .take(detector.head_size() as u64)
-            .read_to_end(&mut head)
-            .map_err(broken)?;
-        let compression = detector.recognise(&head).compression;
-        let raw = Cursor::new(head).chain(stdout);
-        let mut plain: Box<dyn Read + Send> = match compression {
-            None => Box::new(raw),
-            Some(compression) => match decode::reader(raw, compression).map_err(broken)? {
-                Some(decoder) => decoder,
-                None => return Err(Failure::Local(format!("cannot decompress {compression}"))),
-            },
-        };
-        let mut file: File = OpenOptions::new()
-            .write(true)
-            .truncate(true)
-            .open(target)
-            .map_err(|error| Failure::local(target, &error))?;
-        copy(&mut plain, &mut file).map(|_| ()).map_err(|error| {
-            Failure::Local(format!(
-                "cannot receive the file into \"{}\": {error}",
-                target.display()
-            ))
-        })
+        let mut stdout = self.child.stdout.take();
+        let stdout = stdout
+            .as_mut()
+            .ok_or_else(|| Failure::Local("ssh has no output".to_owned()))?;
+        receive(stdout, target)
     }
 
     /// Waits for the end. What the other side says counts more than what was received: a stream that breaks off is
@@ -290,8 +236,61 @@ impl Running {
         let stderr = std::mem::take(&mut self.said).text();
         match (exit_code(status), received) {
             (0, received) => received,
+            // The other side was not read to its end: that is all it can say.
+            (_, Err(failure @ Failure::Disk(_))) => Err(failure),
             (code, Err(failure)) if code > 125 && code != SSH_FAILED => Err(failure),
             (code, _) => Err(Failure::of_remote(code, &stderr)),
         }
+    }
+}
+
+/// Writes what arrives, decompressed when it is compressed, into the existing file `target`.
+pub(super) fn receive(input: &mut (impl Read + Send), target: &Path) -> Result<(), Failure> {
+    let detector = Detector::default();
+    let mut head = Vec::new();
+    let broken = |error: io::Error| Failure::Local(format!("cannot read the file that arrives: {error}"));
+    (&mut *input)
+        .take(detector.head_size() as u64)
+        .read_to_end(&mut head)
+        .map_err(broken)?;
+    let compression = detector.recognise(&head).compression;
+    let raw = Cursor::new(head).chain(input);
+    let mut plain: Box<dyn Read + Send + '_> = match compression {
+        None => Box::new(raw),
+        Some(compression) => match decode::reader(raw, compression).map_err(broken)? {
+            Some(decoder) => decoder,
+            None => return Err(Failure::Local(format!("cannot decompress {compression}"))),
+        },
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(target)
+        .map_err(|error| Failure::local(target, &error))?;
+    // PostgreSQL syncs each segment before it replays it, and waits for that.
+    let mut file = Written {
+        file: EarlyFile::new(file),
+        failed: false,
+    };
+    match copy(&mut plain, &mut file) {
+        Ok(_) => Ok(()),
+        Err(error) if file.failed => Err(Failure::local(target, &error)),
+        Err(error) => Err(broken(error)),
+    }
+}
+
+/// A file that knows whether it could be written.
+struct Written {
+    file: EarlyFile,
+    failed: bool,
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).inspect_err(|_| self.failed = true)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }

@@ -8,6 +8,8 @@ mod master;
 mod private_directory;
 pub mod recovering;
 pub mod remote;
+mod said;
+mod series;
 pub mod spool;
 pub mod wal_archive;
 pub mod wal_restore;

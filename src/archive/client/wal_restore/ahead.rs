@@ -1,7 +1,8 @@
 //! Segments fetched ahead while PostgreSQL replays: what the process in the background does.
 //!
-//! Workers fetch one segment each over the one kept connection, in the order of their names, until the [`Spool`] is
-//! full; they go on as PostgreSQL takes segments out. After each segment it gets, PostgreSQL's call notes which one it was.
+//! Workers fetch one segment after the other, in the order of their names, until the [`Spool`] is full; they go on as
+//! PostgreSQL takes segments out. Each has one run of `get-wal` for all its segments ([`Series`]) over the one kept
+//! connection, or, where the other side is Barman, one for each segment. After each segment it gets, PostgreSQL's call notes which one it was.
 //! When that is not one that was expected, because PostgreSQL has begun again or follows another timeline, the plan begins
 //! anew behind it.
 //!
@@ -13,8 +14,9 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::fetch::{Failure, Kept};
+use super::super::fetch::{Failure, Fetch, Kept};
 use super::super::recovering;
+use super::super::series::Series;
 use super::super::spool::Spool;
 use super::{WalRestore, create_new};
 use crate::base::lock::LockFile;
@@ -44,6 +46,7 @@ pub(super) fn run(program: &WalRestore, spool: &Spool) {
         spool,
         kept: program.kept(),
         plan: Mutex::new(plan),
+        in_series: Mutex::new(None),
     };
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -62,6 +65,8 @@ struct Ahead<'a> {
     spool: &'a Spool,
     kept: Option<Kept>,
     plan: Mutex<Plan>,
+    /// Whether the other side sends files in series; unknown at first.
+    in_series: Mutex<Option<bool>>,
 }
 
 impl Ahead<'_> {
@@ -100,6 +105,7 @@ impl Ahead<'_> {
     }
 
     fn work(&self) {
+        let mut series = None;
         loop {
             let step = {
                 // Under the lock, so that a segment is either under way or in the spool.
@@ -111,7 +117,7 @@ impl Ahead<'_> {
                 Step::End => return,
                 Step::Wait => std::thread::sleep(LOOK),
                 Step::Fetch(segment) => {
-                    let fetched = self.fetch(&segment.to_string());
+                    let fetched = self.fetch(&segment.to_string(), &mut series);
                     let mut plan = self.plan();
                     plan.under_way -= 1;
                     if let Err(failure) = fetched {
@@ -123,19 +129,63 @@ impl Ahead<'_> {
         }
     }
 
-    fn fetch(&self, name: &str) -> Result<(), Failure> {
+    fn fetch(&self, name: &str, series: &mut Option<Series>) -> Result<(), Failure> {
         let (temporary, target) = (self.spool.temporary(name), self.spool.path(name));
         let local = |error: std::io::Error| Failure::local(&temporary, &error);
         create_new(&temporary).map_err(local)?;
-        let fetch = self.program.fetch(false, self.kept.as_ref());
-        let fetched = fetch
-            .to_file(name, &temporary)
+        let fetched = self
+            .receive(name, &temporary, series)
             .and_then(|()| std::fs::rename(&temporary, &target).map_err(local));
         if fetched.is_err() {
             remove(&temporary);
         }
         fetched
     }
+
+    /// Fetches a segment in the series, which is begun if need be; by itself where there is none, and after a failure.
+    fn receive(&self, name: &str, temporary: &Path, series: &mut Option<Series>) -> Result<(), Failure> {
+        let fetch = self.program.fetch(false, self.kept.as_ref());
+        if series.is_none() {
+            *series = self.begin(&fetch, name);
+        }
+        if let Some(running) = series {
+            match running.fetch(&fetch, name, temporary) {
+                Ok(()) => return Ok(()),
+                Err(failure) if failure.is_definite() => return Err(failure),
+                Err(failure @ Failure::Disk(_)) => {
+                    *series = None;
+                    return Err(failure);
+                }
+                Err(failure) => {
+                    log::debug!("{name} did not arrive in the series: {failure}");
+                    *series = None;
+                }
+            }
+        }
+        fetch.to_file(name, temporary)
+    }
+
+    /// Begins a series, unless it is known that there are none. The first worker finds that out for all.
+    fn begin(&self, fetch: &Fetch<'_>, name: &str) -> Option<Series> {
+        let mut known = self.in_series.lock().unwrap_or_else(PoisonError::into_inner);
+        match *known {
+            Some(false) => return None,
+            // No need to wait for each other.
+            Some(true) => drop(known),
+            None => {
+                let begun = Series::begin(fetch, name);
+                *known = Some(begun.is_ok());
+                return said(begun);
+            }
+        }
+        said(Series::begin(fetch, name))
+    }
+}
+
+fn said(begun: Result<Series, Failure>) -> Option<Series> {
+    begun
+        .inspect_err(|failure| log::debug!("segments are fetched one by one: {failure}"))
+        .ok()
 }
 
 fn remove(path: &Path) {

@@ -13,6 +13,7 @@ const NEXT: &str = "000000010000000000000002";
 
 /// A Barman host: files are served from `served/`, listings are what is there.
 const HOST: &str = r#"
+case "$*" in *--series*) [ -e ROOT/series ] || exit 2; cat ROOT/series; exec >&-; cat > ROOT/rest; exit 0;; esac
 echo "$@" >> ROOT/calls
 for word do last=$word; done
 name=$(echo "$last" | tr -d "'")
@@ -209,6 +210,78 @@ fn what_was_fetched_ahead_is_handed_out_after_a_check() {
     assert_eq!(fs::read(&program.wal_dest).unwrap(), segment(THIRD, 1));
 }
 
+/// What a host sends of the files in `incoming`.
+fn series_of(sandbox: &Sandbox, names: &[&str]) -> Vec<u8> {
+    use crate::archive::{get_wal::Form, series};
+    let mut stream = Vec::new();
+    let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+    let codec = crate::codec::WalCodec::default();
+    series::serve(
+        &sandbox.places(),
+        &codec,
+        Form::Portable,
+        lines.as_bytes(),
+        &mut stream,
+    )
+    .unwrap();
+    stream
+}
+
+#[test]
+fn segments_arrive_in_series_from_a_host_that_sends_them() {
+    let sandbox = Sandbox::new();
+    let mut program = recovering(&sandbox, &[NAME]);
+    program.parallel = 1;
+    for name in [NEXT, THIRD] {
+        sandbox.write(&format!("incoming/{name}"), &segment(name, 1));
+    }
+    sandbox.write(
+        "series",
+        &series_of(&sandbox, &[NEXT, THIRD, "000000010000000000000004"]),
+    );
+    assert_eq!(run(&program), (0, String::new()));
+    std::thread::scope(|scope| {
+        let background = scope.spawn(|| program.fetch_ahead());
+        for name in [NEXT, THIRD] {
+            while !spool(&program).path(name).exists() {
+                assert!(!background.is_finished());
+                std::thread::yield_now();
+            }
+            let asking = WalRestore {
+                wal_name: name.to_owned(),
+                ..program.clone()
+            };
+            assert_eq!(run(&asking), (0, String::new()));
+            assert_eq!(fs::read(&program.wal_dest).unwrap(), segment(name, 1));
+        }
+    });
+    assert_eq!(calls(&sandbox), 1, "the first segment, and no other by itself");
+}
+
+#[test]
+fn what_breaks_off_in_a_series_is_fetched_by_itself() {
+    let sandbox = Sandbox::new();
+    let mut program = recovering(&sandbox, &[NAME, NEXT]);
+    program.parallel = 1;
+    sandbox.write(&format!("incoming/{NEXT}"), &segment(NEXT, 1));
+    sandbox.write("series", &series_of(&sandbox, &[NEXT])[..700_000]);
+    assert_eq!(run(&program), (0, String::new()));
+    std::thread::scope(|scope| {
+        let background = scope.spawn(|| program.fetch_ahead());
+        while !spool(&program).path(NEXT).exists() {
+            assert!(!background.is_finished());
+            std::thread::yield_now();
+        }
+        assert_eq!(fs::read(spool(&program).path(NEXT)).unwrap(), segment(NEXT, 1));
+        fs::remove_file(sandbox.root.join("pg/recovery.signal")).unwrap();
+    });
+    assert_eq!(
+        calls(&sandbox),
+        3,
+        "the first, the one that broke off, and the one that is not there"
+    );
+}
+
 #[test]
 fn a_segment_that_is_damaged_on_its_way_is_not_put_into_the_spool() {
     let sandbox = Sandbox::new();
@@ -265,6 +338,25 @@ fn parallel_finds_incomplete_segments_too() {
     sandbox.write(&format!("served/{NAME}.partial"), &segment(NAME, 1));
     assert_eq!(run(&program), (0, String::new()));
     assert_eq!(fs::read(&program.wal_dest).unwrap(), segment(NAME, 1));
+}
+
+#[test]
+fn a_full_disk_is_no_missing_file() {
+    let sandbox = Sandbox::new();
+    // It ends as some versions do when nobody reads any more: as if there were no such file.
+    let script = "cat ROOT/served/000000010000000000000001 2>/dev/null; exit 1";
+    let mut program = program(&sandbox, script);
+    sandbox.write(&format!("served/{NAME}"), &segment(NAME, 1));
+    sandbox.write("pg/recovery.signal", b"");
+    program.retry = 0;
+    let kept = None;
+    let full = Path::new("/dev/full");
+    let failure = program.fetch(false, kept).to_file(NAME, full).unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Disk(text) if text.contains("No space left")),
+        "{failure}"
+    );
+    assert!(!failure.is_definite());
 }
 
 #[test]
