@@ -15,6 +15,7 @@ pub mod archive;
 pub mod backup;
 pub mod base;
 pub mod catalog;
+pub mod changes;
 pub mod check;
 pub mod cli;
 pub mod codec;

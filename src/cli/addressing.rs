@@ -12,7 +12,7 @@ use super::session::Session;
 use crate::base::report::Reporter;
 use crate::base::{interrupt, process};
 use crate::catalog::{BackupId, BackupInfo, Catalog};
-use crate::config::ServerConfig;
+use crate::config::{Config, ServerConfig};
 
 /// What a command does with a server in some state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +160,12 @@ impl Session {
 
     /// Every server of the configuration, in the order of the alphabet.
     pub(super) fn every_server(&self) -> Result<Vec<&ServerConfig>, Failure> {
-        let servers: Vec<&ServerConfig> = self.sound_config()?.servers.values().collect();
+        self.every_server_of(self.config()?)
+    }
+
+    /// Every server of a configuration that was read again.
+    pub(super) fn every_server_of<'a>(&self, config: &'a Config) -> Result<Vec<&'a ServerConfig>, Failure> {
+        let servers: Vec<&ServerConfig> = self.sound(config)?.servers.values().collect();
         servers.iter().for_each(|server| server.announce(&self.output));
         Ok(servers)
     }
@@ -192,8 +197,11 @@ impl Session {
     }
 
     /// The configuration, unless its servers are in each other's way.
-    fn sound_config(&self) -> Result<&crate::config::Config, Failure> {
-        let config = self.config()?;
+    fn sound_config(&self) -> Result<&Config, Failure> {
+        self.sound(self.config()?)
+    }
+
+    fn sound<'a>(&self, config: &'a Config) -> Result<&'a Config, Failure> {
         if config.errors.is_empty() {
             return Ok(config);
         }

@@ -2,7 +2,10 @@
 
 use super::failure::Failure;
 use super::session::Session;
-use crate::cron::{self, Program};
+use crate::base::report::Reporter;
+use crate::changes::{ChangeError, Queue};
+use crate::config::Config;
+use crate::cron;
 
 /// Do the maintenance that is due: archive WAL files, check backups, apply retention policies
 #[derive(Debug, clap::Args)]
@@ -15,23 +18,44 @@ pub(super) struct Cron {
 impl Cron {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
         session.watch_signals()?;
-        let path = std::env::current_exe()
-            .map_err(|error| Failure::exception(format!("cannot find this program: {error}")))?;
-        let program = Program {
-            path,
-            name: session.program.to_owned(),
-            keep_descriptors: self.keep_descriptors,
-        };
+        let program = session.this_program(self.keep_descriptors)?;
+        let changed = apply_changes(session)?;
         let context = cron::Context {
             main: &session.main,
             configuration: session.config_path()?,
             program: &program,
         };
-        cron::run(
-            context,
-            &session.every_server()?,
-            &session.output.named("barman.server"),
-        )
-        .map_err(|signal| Failure::error(signal.to_string()))
+        let servers = match &changed {
+            Some(config) => session.every_server_of(config)?,
+            None => session.every_server()?,
+        };
+        cron::run(context, &servers, &session.output.named("barman.server"))
+            .map_err(|signal| Failure::error(signal.to_string()))
+    }
+}
+
+/// Makes the changes that `config-update` has queued, and gives the configuration as it is then; `None` when nothing has
+/// changed. The maintenance is done whether or not the changes can be made.
+fn apply_changes(session: &Session) -> Result<Option<Config>, Failure> {
+    let reporter = session.output.named("barman.config");
+    let queue = Queue::of(&session.main);
+    match queue.process(session.config()?, &reporter) {
+        Ok(applied) => {
+            if let Some(stuck) = applied.stuck {
+                Failure::from(stuck).report(&session.output);
+            }
+            if applied.sections.is_empty() {
+                return Ok(None);
+            }
+            session.reread().map(Some)
+        }
+        Err(error @ ChangeError::Busy) => {
+            reporter.warning(&error.to_string());
+            Ok(None)
+        }
+        Err(error) => {
+            Failure::from(error).report(&session.output);
+            Ok(None)
+        }
     }
 }

@@ -13,6 +13,8 @@ use crate::postgres::client::PgError;
 pub(crate) struct Failure {
     kind: Kind,
     message: String,
+    /// What is said before the message.
+    lines: Vec<String>,
     hint: Option<String>,
     code: u8,
 }
@@ -34,6 +36,15 @@ impl Failure {
     /// A failure the operator can do something about.
     pub(crate) fn error(message: impl Into<String>) -> Failure {
         Failure::new(Kind::Error, message.into())
+    }
+
+    /// A failure that takes several lines to say.
+    pub(crate) fn errors(mut lines: Vec<String>) -> Failure {
+        let last = lines.pop().unwrap_or_default();
+        Failure {
+            lines,
+            ..Failure::new(Kind::Error, last)
+        }
     }
 
     /// A failure nobody foresaw.
@@ -76,6 +87,7 @@ impl Failure {
         Failure {
             kind,
             message,
+            lines: Vec::new(),
             hint: None,
             code: 1,
         }
@@ -87,6 +99,9 @@ impl Failure {
             Some(hint) => format!("{}\nHINT: {hint}", self.message),
             None => self.message.clone(),
         };
+        for line in &self.lines {
+            output.error_line(line);
+        }
         match self.kind {
             Kind::Error => output.error_line(&text),
             Kind::Exception => output.exception_line(&text),

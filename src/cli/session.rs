@@ -15,6 +15,7 @@ use crate::base::report::Reporter;
 use crate::base::sys;
 use crate::config::privileges::{self, Became};
 use crate::config::{Config, ConfigError, MainConfig, MainFile, Settings};
+use crate::cron::Program;
 use crate::output::log_file::{self, Logging};
 use crate::output::{self, Output, Style};
 
@@ -78,6 +79,24 @@ impl Session {
             self.output.error(line);
         }
         Ok(self.config.get_or_init(|| config))
+    }
+
+    /// The configuration as it is now that its files have changed. What there is to say about it has been said.
+    pub(super) fn reread(&self) -> Result<Config, Failure> {
+        Ok(MainFile::read(Some(self.config_path()?), None)?
+            .complete()?
+            .instantiate()?)
+    }
+
+    /// How to start this program again.
+    pub(super) fn this_program(&self, keep_descriptors: bool) -> Result<Program, Failure> {
+        let path = std::env::current_exe()
+            .map_err(|error| Failure::exception(format!("cannot find this program: {error}")))?;
+        Ok(Program {
+            path,
+            name: self.program.to_owned(),
+            keep_descriptors,
+        })
     }
 
     /// The configuration file, to hand it to processes that are started.

@@ -119,7 +119,7 @@ impl Sections {
 }
 
 /// The values of a section as they are meant.
-fn entries(section: &RawSection, file: &Path) -> Result<Section, ConfigError> {
+pub(super) fn entries(section: &RawSection, file: &Path) -> Result<Section, ConfigError> {
     let mut read = Section::new();
     for (key, value) in &section.options {
         // The placeholders of a log format look like references to options.
@@ -155,7 +155,7 @@ fn unquote(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-fn read_file(file: &Path) -> Result<String, ConfigError> {
+pub(super) fn read_file(file: &Path) -> Result<String, ConfigError> {
     let length = fs::metadata(file).at("read", file)?.len();
     if length > MAX_FILE {
         let reason =

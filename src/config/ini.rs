@@ -16,6 +16,7 @@ use std::path::Path;
 use configparser::ini::{Ini, IniDefault};
 
 use super::error::ConfigError;
+use super::lines::{Line, Lines};
 
 /// A private-use character put before text that the crate must not interpret. Refused in the input.
 const GUARD: char = '\u{F8FF}';
@@ -126,9 +127,7 @@ struct Scan<'a> {
     sections: Vec<Positions>,
     /// The section being read, as an index.
     current: Option<usize>,
-    /// The key whose value may go on, with its indentation.
-    open_key: bool,
-    indent: usize,
+    lines: Lines,
 }
 
 impl<'a> Scan<'a> {
@@ -138,8 +137,7 @@ impl<'a> Scan<'a> {
             text: String::with_capacity(text.len() + 64),
             sections: Vec::new(),
             current: None,
-            open_key: false,
-            indent: 0,
+            lines: Lines::default(),
         };
         let text = text
             .trim_start_matches('\u{FEFF}')
@@ -165,36 +163,27 @@ impl<'a> Scan<'a> {
     }
 
     fn line(&mut self, number: usize, line: &str) -> Result<(), ConfigError> {
-        let trimmed = line.trim();
-        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
-            self.text.push_str(trimmed);
-            return Ok(());
-        }
-        let indent = line.len() - line.trim_start().len();
-        let margin = &line[..indent];
-        if self.open_key && indent > self.indent {
-            self.text.push_str(margin);
-            if trimmed.starts_with('[') {
-                self.text.push(GUARD);
+        match self.lines.tell(line) {
+            Line::Ignored => self.text.push_str(line.trim()),
+            Line::Continuation { margin, text } => {
+                self.text.push_str(margin);
+                if text.starts_with('[') {
+                    self.text.push(GUARD);
+                }
+                self.text.push_str(text);
             }
-            self.text.push_str(trimmed);
-            return Ok(());
-        }
-        self.indent = indent;
-        match section_name(trimmed) {
-            Some(name) => {
+            Line::Section { name } => {
                 self.text.push('[');
                 self.text.push_str(&guarded(name));
                 self.text.push(']');
                 self.enter(name);
-                Ok(())
             }
-            None => self.option(number, margin, trimmed),
+            other => return self.option(number, other),
         }
+        Ok(())
     }
 
     fn enter(&mut self, name: &str) {
-        self.open_key = false;
         let known = self.sections.iter().position(|section| section.name == name);
         self.current = known.or_else(|| {
             self.sections.push(Positions {
@@ -206,22 +195,17 @@ impl<'a> Scan<'a> {
         });
     }
 
-    fn option(&mut self, number: usize, margin: &str, trimmed: &str) -> Result<(), ConfigError> {
+    fn option(&mut self, number: usize, line: Line<'_>) -> Result<(), ConfigError> {
         let Some(section) = self.current else {
             return Err(self.refuse(number, "there is text before the first [section]"));
         };
-        let Some((key, value)) = trimmed.split_once(['=', ':']) else {
-            return Err(self.refuse(number, "the line is neither a [section] nor \"option = value\""));
+        let (margin, key, value) = match line {
+            Line::Option { margin, key, value } => (margin, key.to_lowercase(), value),
+            Line::Nameless => return Err(self.refuse(number, "the name of the option is missing")),
+            Line::Unclosed => return Err(self.refuse(number, "the closing \"]\" of the section is missing")),
+            _ => return Err(self.refuse(number, "the line is neither a [section] nor \"option = value\"")),
         };
-        let key = key.trim_end().to_lowercase();
-        if key.is_empty() {
-            return Err(self.refuse(number, "the name of the option is missing"));
-        }
-        if key.starts_with('[') {
-            return Err(self.refuse(number, "the closing \"]\" of the section is missing"));
-        }
         self.text.push_str(&format!("{margin}{key}={value}"));
-        self.open_key = true;
         let Some(section) = self.sections.get_mut(section) else {
             return Ok(());
         };
@@ -230,13 +214,6 @@ impl<'a> Scan<'a> {
         }
         Ok(())
     }
-}
-
-/// The name in a section header: from the first bracket to the last; what follows that is ignored.
-fn section_name(trimmed: &str) -> Option<&str> {
-    let name = trimmed.strip_prefix('[')?;
-    let end = name.rfind(']')?;
-    (end > 0).then(|| &name[..end])
 }
 
 #[cfg(test)]

@@ -10,12 +10,15 @@
 mod choices;
 mod coherence;
 mod conninfo;
+pub mod edit;
 mod error;
 mod files;
+mod holder;
 mod ini;
 mod interpolate;
 mod kinds;
 mod lenient;
+mod lines;
 pub mod manual;
 mod model;
 mod options;
@@ -42,6 +45,7 @@ pub use choices::{
     StagingLocation, WalCompression, WalValidation,
 };
 pub use error::ConfigError;
+pub use holder::OptionHolder;
 pub use kinds::{AbsolutePath, ByteSize, Location, NameList, NotLocal, SlotName, TablespaceLimits};
 pub use options::{MAIN_OPTIONS, MainConfig, SERVER_OPTIONS, ServerConfig};
 pub use shown::Shown;
@@ -67,6 +71,8 @@ pub struct Config {
     pub reported_errors: Vec<String>,
     /// Mistakes that concern several servers (path conflicts): nearly every command reports them and stops.
     pub errors: Vec<String>,
+    /// All sections as they are written.
+    sections: Sections,
 }
 
 /// A model: options that can be applied on top of the servers of one cluster.
@@ -216,6 +222,7 @@ impl Settings {
             warnings: Vec::new(),
             reported_errors: Vec::new(),
             errors: Vec::new(),
+            sections: Sections::default(),
         };
         let global = self.sections.get(BARMAN_SECTION);
         for (name, section) in self.sections.iter().filter(|(name, _)| *name != BARMAN_SECTION) {
@@ -242,6 +249,7 @@ impl Settings {
             };
             config.warnings.extend(warnings);
         }
+        config.sections = self.sections;
         config.settle();
         Ok(config)
     }

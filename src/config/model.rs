@@ -17,7 +17,7 @@ use super::table::{Emptiness, OptionType};
 use super::{Config, ModelConfig};
 
 /// The option that makes a section a model.
-const MARK: &str = "model";
+pub(super) const MARK: &str = "model";
 
 /// Whether a section is a model; `Err` holds the reason why its `model` option cannot be read.
 pub(super) fn is_model(section: &Section) -> Result<bool, (Source, String)> {
@@ -25,6 +25,14 @@ pub(super) fn is_model(section: &Section) -> Result<bool, (Source, String)> {
         bool::read(entry.meant())
             .map_err(|refusal| (entry.source.clone(), refusal.describe(MARK, "this section")))
     })
+}
+
+/// Whether a model may have an option.
+pub(super) fn allows(option: &str) -> bool {
+    option == MARK
+        || SERVER_OPTIONS
+            .iter()
+            .any(|spec| spec.scope.model && spec.name == option)
 }
 
 /// Builds a model, with warnings about what it cannot set.
@@ -36,13 +44,7 @@ pub(super) fn build(name: &str, section: &Section) -> Result<(ModelConfig, Vec<S
         .get("cluster")
         .map(|entry| entry.meant().to_owned())
         .ok_or_else(|| vec![format!("Parameter \"cluster\" is required in [{name}] section.")])?;
-    let allowed = |option: &str| {
-        option == MARK
-            || SERVER_OPTIONS
-                .iter()
-                .any(|spec| spec.scope.model && spec.name == option)
-    };
-    let mut warnings = resolve::unknown_options(name, section, allowed);
+    let mut warnings = resolve::unknown_options(name, section, allows);
     let mark = section.get(MARK).map(|entry| (MARK, entry.source.clone()));
     let mut model = ModelConfig {
         name: name.to_owned(),

@@ -4,14 +4,14 @@
 //! others waiting; retention policies are enforced here. A lock for each server keeps two runs apart.
 
 mod child;
+pub mod streaming;
 
 use std::path::Path;
 
-use crate::base::error::PathContext;
 use crate::base::interrupt::{self, Interrupted};
 use crate::base::lock::{LockError, LockFile};
 use crate::base::report::Reporter;
-use crate::catalog::{self, BackupStatus, Catalog, CatalogError, locks, processes};
+use crate::catalog::{self, BackupStatus, Catalog, CatalogError, locks};
 use crate::config::{MainConfig, ServerConfig};
 use crate::hooks::HookRunner;
 use crate::merge;
@@ -58,7 +58,6 @@ pub fn run(
     servers: &[&ServerConfig],
     reporter: &dyn Reporter,
 ) -> Result<(), Interrupted> {
-    report_queued_changes(context.main, reporter);
     for server in servers {
         interrupt::check()?;
         if let Err(error) = maintain(context, server, reporter) {
@@ -72,30 +71,6 @@ pub fn run(
     }
     clean_locks(context.main);
     Ok(())
-}
-
-/// Changes that `config-update` of Barman has queued are Barman's to apply: nothing of them is lost or half applied here.
-fn report_queued_changes(main: &MainConfig, reporter: &dyn Reporter) {
-    let _lock = match locks::config_update(&main.barman_lock_directory) {
-        Ok(lock) => lock,
-        Err(LockError::Busy { .. }) => {
-            reporter.warning("another process is updating barman configuration files");
-            return;
-        }
-        Err(error) => {
-            reporter.warning(&error.to_string());
-            return;
-        }
-    };
-    let queue = &main.config_changes_queue;
-    let queued = std::fs::read_to_string(queue).is_ok_and(|text| !matches!(text.trim(), "" | "[]"));
-    if queued {
-        reporter.warning(&format!(
-            "\"{}\" holds changes of the configuration that this version of barkeep does not apply. They are left \
-             alone; Barman's cron applies them",
-            queue.display()
-        ));
-    }
 }
 
 fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter) -> Result<(), CronError> {
@@ -130,7 +105,7 @@ fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter
         );
     } else {
         start_archiving(context, server, &catalog, reporter)?;
-        keep_streaming(context, server, &catalog, reporter)?;
+        streaming::keep(context, server, &catalog, reporter)?;
     }
     complete_oldest(context, server, &catalog, reporter)?;
     catalog.remove_leftovers()?;
@@ -157,39 +132,6 @@ fn start_archiving(
     context
         .program
         .start(context.configuration, &["archive-wal", name])?;
-    Ok(())
-}
-
-/// Keeps `receive-wal` running, or stopped when streaming is off. One that another tool has started is as good: both know
-/// it by its lock.
-fn keep_streaming(
-    context: Context<'_>,
-    server: &ServerConfig,
-    catalog: &Catalog,
-    reporter: &dyn Reporter,
-) -> Result<(), CronError> {
-    let name = &server.name;
-    if server.streaming_archiver {
-        if is_held(&catalog.locks().path(RECEIVE_WAL))? {
-            log::debug!(target: "barman.server", "another receive-wal process is already running for server {name}");
-            return Ok(());
-        }
-        reporter.info(&format!("Starting streaming archiver for server {name}"));
-        context
-            .program
-            .start(context.configuration, &[RECEIVE_WAL, name])?;
-        return Ok(());
-    }
-    let running = processes::running(server)?;
-    let Some(process) = running.iter().find(|process| process.task == RECEIVE_WAL) else {
-        return Ok(());
-    };
-    let lock = catalog.locks().path(RECEIVE_WAL);
-    if processes::terminate(process).at("stop the owner of", &lock)? {
-        reporter.info(&format!("Stopped process receive-wal({})", process.pid));
-    } else {
-        reporter.error(&format!("Cannot terminate process receive-wal({})", process.pid));
-    }
     Ok(())
 }
 
