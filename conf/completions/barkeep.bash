@@ -498,7 +498,7 @@ _barkeep() {
             return 0
             ;;
         barkeep__subcmd__get__subcmd__wal)
-            opts="-o -P -x -z -j -p -t -h --output-directory --partial --gzip --bzip2 --keep-compression --peek --test --help"
+            opts="-o -P -x -z -j -p -t -h --output-directory --partial --gzip --bzip2 --keep-compression --peek --test --series --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -261,6 +261,7 @@ complete -c barman -n "__fish_barman_using_subcommand get-wal" -s z -s x -l gzip
 complete -c barman -n "__fish_barman_using_subcommand get-wal" -s j -l bzip2 -d 'Compress with bzip2 what is sent'
 complete -c barman -n "__fish_barman_using_subcommand get-wal" -l keep-compression -d 'Send the WAL file as it is stored'
 complete -c barman -n "__fish_barman_using_subcommand get-wal" -s t -l test -d 'Only test that WAL files of the server can be sent'
+complete -c barman -n "__fish_barman_using_subcommand get-wal" -l series -d 'Send the WAL files whose names are read from standard input, for barman-wal-restore'
 complete -c barman -n "__fish_barman_using_subcommand get-wal" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand put-wal" -s t -l test -d 'Only test that WAL files of the server can be taken'
 complete -c barman -n "__fish_barman_using_subcommand put-wal" -s h -l help -d 'Print help'
