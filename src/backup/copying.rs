@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::base::lock::LockFile;
 use crate::base::{durable, duration, interrupt};
-use crate::catalog::BackupInfo;
+use crate::catalog::{BackupId, BackupInfo};
 use crate::config::{BackupMethod, ReuseBackup};
 use crate::copy::{self, CopyError, CopyReport};
 use crate::postgres::lsn::Lsn;
@@ -45,7 +45,9 @@ impl Run<'_> {
         if let Err(BackupError::Copy(CopyError::SourceNeedsAgent { .. })) = &copied
             && self.parent.as_ref().is_some_and(|parent| parent.optional)
         {
-            self.leave_parent()?;
+            self.leave_parent(super::MODE)?;
+            self.reporter
+                .warning("Incremental backups need the agent: taking a full backup");
             copied = self.pull(pgdata, begin);
         }
         let report = copied?;
@@ -103,17 +105,8 @@ impl Run<'_> {
             self.parent = None;
             return Ok(());
         }
-        self.info.parent_backup_id = Some(id.clone());
         self.info.mode = Some(INCREMENTAL_MODE.to_owned());
-        self.catalog.save(&self.info)?;
-        // Whoever else changes what is known of the parent needs the lock that we share.
-        if let Some(mut info) = self.catalog.load(&id)? {
-            let children = info.children_backup_ids.get_or_insert_default();
-            if !children.contains(&self.info.id) {
-                children.push(self.info.id.clone());
-                self.catalog.save(&info)?;
-            }
-        }
+        self.record_parent(&id)?;
         self.reporter
             .info(&format!("Backup {} is incremental, on backup {id}", self.info.id));
         if let Err(reason) = self.lsns_tell {
@@ -122,8 +115,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes the backup a full one after all.
-    fn leave_parent(&mut self) -> Result<(), BackupError> {
+    /// Notes the parent, and this backup as a child of it.
+    pub(super) fn record_parent(&mut self, id: &BackupId) -> Result<(), BackupError> {
+        self.info.parent_backup_id = Some(id.clone());
+        self.catalog.save(&self.info)?;
+        // Whoever else changes what is known of the parent needs the lock that we share.
+        if let Some(mut info) = self.catalog.load(id)? {
+            let children = info.children_backup_ids.get_or_insert_default();
+            if !children.contains(&self.info.id) {
+                children.push(self.info.id.clone());
+                self.catalog.save(&info)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the backup a full one after all, of this mode.
+    pub(super) fn leave_parent(&mut self, mode: &str) -> Result<(), BackupError> {
         self.parent = None;
         let Some(id) = self.info.parent_backup_id.take() else {
             return Ok(());
@@ -137,10 +145,8 @@ impl Run<'_> {
             }
             self.catalog.save(&info)?;
         }
-        self.info.mode = Some(super::MODE.to_owned());
+        self.info.mode = Some(mode.to_owned());
         self.catalog.save(&self.info)?;
-        self.reporter
-            .warning("Incremental backups need the agent: taking a full backup");
         Ok(())
     }
 

@@ -1,12 +1,16 @@
 //! Why a backup failed.
 
+use std::path::PathBuf;
+
 use crate::base::error::PathError;
 use crate::base::interrupt::Interrupted;
 use crate::catalog::{BackupId, CatalogError, WalRemovalError};
 use crate::copy::CopyError;
+use crate::copy::packed::PackedError;
 use crate::copy::records::RecordsError;
 use crate::hooks::HookError;
 use crate::postgres::client::PgError;
+use crate::postgres::manifest::ManifestError;
 use crate::transport::TransportError;
 
 use super::held;
@@ -34,6 +38,14 @@ pub(super) enum BackupError {
     Path(#[from] PathError),
     #[error("Backup {id} cannot be the parent of an incremental backup: {reason}")]
     Parent { id: BackupId, reason: String },
+    #[error("data transfer failure on directory '{}'\npg_basebackup error:\n{output}", directory.display())]
+    BaseBackup { directory: PathBuf, output: String },
+    #[error("the backup label in \"{}\" cannot be used: {reason}", directory.display())]
+    Label { directory: PathBuf, reason: String },
+    #[error(transparent)]
+    Packed(#[from] PackedError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     #[error(transparent)]
     Records(#[from] RecordsError),
     #[error("cannot start a thread: {0}")]

@@ -12,6 +12,7 @@
 //! [`Catalog::check_backup`] makes the last step, here and from cron.
 
 mod aftermath;
+mod base_backup;
 #[allow(dead_code)] // asked as soon as incremental backups are taken
 mod choice;
 mod copying;
@@ -39,7 +40,7 @@ use crate::base::calendar;
 use crate::base::error::strerror;
 use crate::base::lock::{LockError, LockFile};
 use crate::base::report::Reporter;
-use crate::catalog::{BackupInfo, Catalog, CatalogError, Identity};
+use crate::catalog::{BackupId, BackupInfo, Catalog, CatalogError, Identity};
 use crate::config::{BackupMethod, ServerConfig};
 use crate::copy::Ahead;
 use crate::hooks::HookRunner;
@@ -48,7 +49,7 @@ use crate::postgres::facts::Facts;
 use crate::transport::{Remote, SshOptions, TransportError};
 
 use choice::Wish;
-use parent::Parent;
+use parent::{Objection, Parent};
 
 pub use options::BackupOptions;
 pub use switch::{SwitchOptions, switch_wal};
@@ -87,8 +88,11 @@ pub fn backup(
         return REFUSED;
     }
     // A handshake takes as long as all the checks.
+    let copies = config.backup_method != BackupMethod::Postgres;
     let source = source(&config);
-    if let Ok(source) = &source {
+    if let Ok(source) = source.as_ref()
+        && copies
+    {
         source.begin(1);
     }
     if !check(&config) {
@@ -100,8 +104,9 @@ pub fn backup(
     }
     let prepared = possible(&config).and_then(|()| {
         let source = source.map_err(|error| format!("failed to start backup: {error}"))?;
-        let others = plan::pace(&config).at_once(plan::jobs(&config)) - 1;
-        source.begin(others);
+        if copies {
+            source.begin(plan::pace(&config).at_once(plan::jobs(&config)) - 1);
+        }
         prepare(&config, options, source, reporter)
     });
     match prepared {
@@ -130,7 +135,10 @@ struct Prepared {
 
 /// What the command line asks for and the configuration has no room for, said before the checks as in Barman.
 fn incremental(config: &ServerConfig, options: &BackupOptions) -> Result<(), String> {
-    let able = config.backup_method == BackupMethod::Postgres || parent::is_able(config);
+    let able = matches!(
+        config.backup_method,
+        BackupMethod::Postgres | BackupMethod::Rsync | BackupMethod::LocalRsync
+    );
     if options.incremental.is_some() && !able {
         return Err(
             "failed to start backup: Backup using the `--incremental` flag is available only for \
@@ -153,7 +161,7 @@ fn source(config: &ServerConfig) -> Result<Ahead, TransportError> {
 /// What this version does not do.
 fn possible(config: &ServerConfig) -> Result<(), String> {
     match config.backup_method {
-        BackupMethod::Rsync | BackupMethod::LocalRsync => {}
+        BackupMethod::Rsync | BackupMethod::LocalRsync | BackupMethod::Postgres => {}
         other => {
             return Err(format!(
                 "failed to start backup: this version of barkeep does not have backup_method = {} yet",
@@ -193,17 +201,21 @@ fn prepare(
         LockError::Busy { .. } => "Another backup process is running".to_owned(),
         other => other.to_string(),
     })?;
-    let (session, facts) = connect(config).map_err(|error| failed(&error))?;
+    let (mut session, facts) = connect(config).map_err(|error| failed(&error))?;
     remember_identity(&catalog, &facts).map_err(|error| failed(&error))?;
-    let parent = choose_parent(config, options, &catalog, &facts)?;
+    let parent = choose_parent(config, options, &catalog, &facts, &mut session)?;
     not_exclusive(config, reporter);
     let mut info = BackupInfo::empty(catalog.new_id().map_err(|error| failed(&error))?);
     info.server_name = Some(config.name.clone());
     info.systemid.clone_from(&facts.systemid);
-    info.mode = Some(MODE.to_owned());
+    let mode = match config.backup_method {
+        BackupMethod::Postgres => base_backup::MODE,
+        _ => MODE,
+    };
+    info.mode = Some(mode.to_owned());
     catalog.save(&info).map_err(|error| failed(&error))?;
     reporter.info(&format!(
-        "Starting backup using rsync-concurrent method for server {} in {}",
+        "Starting backup using {mode} method for server {} in {}",
         config.name,
         catalog.layout().base_dir(&info.id).display()
     ));
@@ -224,16 +236,33 @@ fn choose_parent(
     options: &BackupOptions,
     catalog: &Catalog,
     facts: &Facts,
+    session: &mut Session,
 ) -> Result<Option<Parent>, String> {
     let failed = |reason: &dyn std::fmt::Display| format!("failed to start backup: {reason}");
-    if !parent::is_able(config) {
-        return Ok(None);
+    let wish = Wish::of(options, config);
+    let objection: Objection = match config.backup_method {
+        BackupMethod::Postgres => base_backup::objection,
+        _ => parent::objection,
+    };
+    if config.backup_method == BackupMethod::Postgres && wish != Wish::Full {
+        let summarize_wal = session.setting("summarize_wal").map_err(|error| failed(&error))?;
+        match (base_backup::is_possible(facts, summarize_wal.as_deref()), &wish) {
+            (Ok(()), _) => {}
+            (Err(reason), Wish::On(_)) => return Err(failed(&reason)),
+            (Err(reason), _) => {
+                log::info!(target: "barman.backup", "Taking a full backup: {reason}.");
+                return Ok(None);
+            }
+        }
     }
-    match Wish::of(options, config) {
+    match wish {
         Wish::Full => Ok(None),
         Wish::On(word) => {
             let id = catalog.resolve(word).map_err(|error| failed(&error))?;
-            let parent = Parent::hold(catalog, facts, &id, false).map_err(|reason| {
+            if let Some(reason) = without_summaries(config, catalog, &id) {
+                return Err(failed(&reason));
+            }
+            let parent = Parent::hold(catalog, facts, &id, false, objection).map_err(|reason| {
                 failed(&format!(
                     "Backup {id} cannot be the parent of an incremental backup: {reason}"
                 ))
@@ -244,13 +273,26 @@ fn choose_parent(
             let backups = catalog.backups().map_err(|error| failed(&error))?;
             let mut held = None;
             let choice = choice::choose(&backups, config.full_backup_interval, &calendar::now(), |info| {
-                held = Some(Parent::hold(catalog, facts, &info.id, true)?);
+                held = Some(Parent::hold(catalog, facts, &info.id, true, objection)?);
                 Ok(())
             });
             log::info!(target: "barman.backup", "{}", choice.reason);
             Ok(held.filter(|_| choice.parent.is_some()))
         }
     }
+}
+
+/// Barman's words for a parent that PostgreSQL cannot build on.
+fn without_summaries(config: &ServerConfig, catalog: &Catalog, id: &BackupId) -> Option<String> {
+    let parent = catalog.load(id).ok().flatten()?;
+    let lacks =
+        config.backup_method == BackupMethod::Postgres && parent.summarize_wal.as_deref() != Some("on");
+    lacks.then(|| {
+        format!(
+            "Backup ID {id} is not eligible as a parent for an incremental backup because WAL summaries were not enabled \
+             when that backup was taken."
+        )
+    })
 }
 
 fn connect(config: &ServerConfig) -> Result<(Session, Facts), PgError> {

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use crate::agent::host::Host;
 use crate::base::lock::LockFile;
 use crate::catalog::{self, BackupId, BackupInfo, BackupType, Backups, Catalog};
-use crate::config::{BackupMethod, ServerConfig};
 use crate::copy::Incremental;
 use crate::copy::chain::MOST_MEMBERS;
 use crate::postgres::control_file::ControlFile;
@@ -20,6 +19,9 @@ use crate::postgres::page::{PAGE_SIZE, SEGMENT_PAGES};
 use crate::postgres::version::PgVersion;
 use crate::postgres::wal_name::Timeline;
 use crate::transport::Remote;
+
+/// Says why a backup cannot be the parent of one that is about to be taken; `None` when nothing speaks against it.
+pub(super) type Objection = fn(&Catalog, &Facts, &Backups, &BackupInfo) -> Option<String>;
 
 /// The parent of the backup that is being taken, with all that it builds on, held against deletion.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ impl Parent {
         facts: &Facts,
         id: &BackupId,
         optional: bool,
+        objection: Objection,
     ) -> Result<Parent, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let chain = |backups: &Backups| {
@@ -136,15 +139,7 @@ impl Parent {
     }
 }
 
-/// Whether the method can take incremental backups by itself.
-pub(super) fn is_able(config: &ServerConfig) -> bool {
-    matches!(
-        config.backup_method,
-        BackupMethod::Rsync | BackupMethod::LocalRsync
-    )
-}
-
-/// Why a backup cannot be the parent of one that is about to be taken; `None` when nothing speaks against it.
+/// The [`Objection`] of the methods that copy files.
 pub(super) fn objection(
     catalog: &Catalog,
     facts: &Facts,
@@ -177,7 +172,7 @@ pub(super) fn objection(
     })
 }
 
-fn of_another_cluster(facts: &Facts, info: &BackupInfo) -> Option<String> {
+pub(super) fn of_another_cluster(facts: &Facts, info: &BackupInfo) -> Option<String> {
     match (&info.systemid, &facts.systemid) {
         (Some(then), Some(now)) if then == now => {}
         (Some(then), Some(now)) => {

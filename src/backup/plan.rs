@@ -207,7 +207,7 @@ fn configuration_items(catalog: &Catalog, info: &BackupInfo, pgdata: &Path) -> V
 }
 
 /// Barman's test for a file outside the data directory is one of prefixes.
-fn outside(file: &str, pgdata: &Path) -> bool {
+pub(super) fn outside(file: &str, pgdata: &Path) -> bool {
     !file.starts_with(&*pgdata.to_string_lossy())
 }
 

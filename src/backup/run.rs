@@ -8,7 +8,7 @@ use crate::base::lock::LockFile;
 use crate::base::report::Reporter;
 use crate::base::{durable, interrupt};
 use crate::catalog::{self, BackupInfo, BackupStatus, Catalog, Tablespace};
-use crate::config::ServerConfig;
+use crate::config::{BackupMethod, ServerConfig};
 use crate::copy::Ahead;
 use crate::hooks::{BackupVariables, HookEvent, HookRunner, HookSubject};
 use crate::postgres::client::{Patience, PgError, Session};
@@ -38,7 +38,7 @@ pub(super) struct Run<'a> {
     lock: Option<LockFile>,
     pub(super) hooks: HookRunner,
     facts: Facts,
-    primary: Option<Primary>,
+    pub(super) primary: Option<Primary>,
     /// For an incremental backup.
     pub(super) parent: Option<Parent>,
     /// Why LSNs do not tell what changed; `Ok` when they do.
@@ -99,7 +99,8 @@ impl<'a> Run<'a> {
         let subject = HookSubject::Backup(self.hook_variables());
         self.hooks
             .after(HookEvent::Backup, &subject, self.info.error.as_deref());
-        if taken.is_ok() && self.config.autogenerate_manifest {
+        let generates = self.config.backup_method != BackupMethod::Postgres;
+        if taken.is_ok() && generates && self.config.autogenerate_manifest {
             self.reporter.info(&format!(
                 "Backup manifest for backup '{}' successfully generated for server {}",
                 self.info.id, self.config.name
@@ -125,6 +126,9 @@ impl<'a> Run<'a> {
         self.hooks.before(HookEvent::Backup, &subject)?;
         interrupt::check()?;
         let pgdata = self.collect_metadata(held)?;
+        if self.config.backup_method == BackupMethod::Postgres {
+            return self.take_base_backup(held, &pgdata);
+        }
         let begin = self.start(held)?;
         let copied = self.purge_old_wal().and_then(|()| self.copy(&pgdata, begin));
         held.stop_watching();
@@ -203,7 +207,7 @@ impl<'a> Run<'a> {
         Ok(begun.lsn)
     }
 
-    fn purge_old_wal(&self) -> Result<(), BackupError> {
+    pub(super) fn purge_old_wal(&self) -> Result<(), BackupError> {
         let (catalog, hooks) = (&self.catalog, &self.hooks);
         purge::purge_before_first(catalog, self.config, hooks, &self.info, true, self.reporter)?;
         Ok(())
@@ -261,7 +265,7 @@ impl<'a> Run<'a> {
     }
 
     /// Has the last segment of the backup closed, so that it can be archived. The backup is good without.
-    fn switch_wal(&self, held: &HeldSession) {
+    pub(super) fn switch_wal(&self, held: &HeldSession) {
         let switched = match &self.primary {
             Some(primary) => standby::switch(primary),
             None if self.facts.is_in_recovery => Ok(()),
@@ -272,7 +276,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn create_restore_point(&self, held: &HeldSession) {
+    pub(super) fn create_restore_point(&self, held: &HeldSession) {
         let name = format!("barman_{}", self.info.id);
         if let Err(error) = start_stop::create_restore_point(&mut held.session(), &name) {
             log::warn!(target: "barman.backup", "cannot create the restore point {name}: {error}");

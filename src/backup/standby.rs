@@ -28,11 +28,7 @@ const SWITCHES: u32 = 10;
 pub(super) fn stop(session: &mut Session, primary: &Primary) -> Result<Ended, PgError> {
     let (ended, watch) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(move || {
-            if let Err(error) = keep_moving(primary, &watch) {
-                log::warn!(target: "barman.backup", "cannot make the primary server switch its WAL: {error}");
-            }
-        });
+        scope.spawn(move || keep_moving(primary, &watch));
         let answer = start_stop::stop(session, true);
         drop(ended);
         answer
@@ -44,7 +40,14 @@ pub(super) fn switch(primary: &Primary) -> Result<(), PgError> {
     switch_wal(&mut Session::connect(&primary.conninfo)?, primary.segment_size).map(|_| ())
 }
 
-fn keep_moving(primary: &Primary, watch: &Receiver<()>) -> Result<(), PgError> {
+/// Makes the primary close one segment after the other until the other end of `watch` is dropped, or it was often enough.
+pub(super) fn keep_moving(primary: &Primary, watch: &Receiver<()>) {
+    if let Err(error) = try_to_move(primary, watch) {
+        log::warn!(target: "barman.backup", "cannot make the primary server switch its WAL: {error}");
+    }
+}
+
+fn try_to_move(primary: &Primary, watch: &Receiver<()>) -> Result<(), PgError> {
     if over_within(watch, FIRST_LOOK) {
         return Ok(());
     }

@@ -11,6 +11,7 @@ pub mod host;
 pub mod interrupt;
 pub mod json;
 pub mod lock;
+pub mod output_lines;
 pub mod parallel;
 pub mod process;
 pub mod report;

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::catalog::{BackupId, BackupInfo, BackupStatus, Backups, Catalog};
-use crate::config::{NotLocal, ServerConfig};
+use crate::config::{BackupMethod, Ends, NotLocal, ServerConfig};
 use crate::postgres::client::{PgError, Session};
 use crate::postgres::client_program::ClientProgram;
 use crate::postgres::facts::Facts;
@@ -60,6 +60,19 @@ impl Context {
 
     pub(super) fn slot_name(&self) -> Option<&str> {
         self.server.slot_name.as_ref().map(|slot| slot.0.as_str())
+    }
+
+    /// The versions of both ends of a base backup that is compressed; `None` when there is none, or one is not known.
+    pub(super) fn base_backup_ends(&self) -> Option<Ends> {
+        let server = &self.server;
+        if server.backup_method != BackupMethod::Postgres || server.backup_compression.is_none() {
+            return None;
+        }
+        let program = ClientProgram::find(&["pg_basebackup"], server.path_prefix.as_deref())?;
+        Some(Ends {
+            client: program.major()?,
+            server: self.facts()?.version.0 / 10_000,
+        })
     }
 
     /// Every backup; none when the catalog cannot be read.

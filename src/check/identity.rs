@@ -6,9 +6,13 @@ use super::{Cancelled, Sink};
 pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let server = &context.server;
     // A model may disable a server without a mistake.
-    if !server.msg_list.is_empty() {
+    let messages = match context.base_backup_ends() {
+        Some(ends) => server.messages_between(ends),
+        None => server.msg_list.clone(),
+    };
+    if !messages.is_empty() {
         sink.report("configuration", false, "")?;
-        for message in &server.msg_list {
+        for message in &messages {
             sink.message(message)?;
         }
     }

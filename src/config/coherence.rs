@@ -1,6 +1,7 @@
 //! Whether the options of a server fit together: what disables a server, and what is decided for it with a warning
 //! (configuration reference §4, §12).
 
+use super::backup_compression;
 use super::choices::{BackupMethod, BackupOptions, ReuseBackup};
 use super::conninfo;
 use super::lenient;
@@ -80,6 +81,9 @@ fn method(server: &mut ServerConfig) {
                      'concurrent_backup'."
                         .to_owned(),
                 );
+            }
+            for issue in backup_compression::issues(server, None) {
+                server.disable(issue);
             }
             server.backup_options = BackupOptions {
                 concurrent_backup: true,

@@ -7,6 +7,7 @@
 //!
 //! The options themselves are the rows of one table, [`options`].
 
+mod backup_compression;
 mod choices;
 mod coherence;
 mod conninfo;
@@ -39,6 +40,7 @@ use serde_json::{Map, Value, json};
 
 use files::{AUTO_FILE, BARMAN_SECTION, Sections};
 
+pub use backup_compression::Ends;
 pub use choices::{
     AwsEncryption, BackupCompression, BackupCompressionFormat, BackupCompressionLocation, BackupMethod,
     BackupOptions, CombineMode, CompressionLevel, CreateSlot, Encryption, RecoveryOptions, ReuseBackup,

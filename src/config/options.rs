@@ -114,7 +114,7 @@ options! {
     /// Whether base backups are compressed here or by PostgreSQL (15 or newer).
     [GSM] backup_compression_location: Option<BackupCompressionLocation>;
     /// How many threads compress a base backup (zstd only).
-    [GSM] backup_compression_workers: Option<u32>;
+    [GSM] backup_compression_workers: Option<i64>;
     /// The directory of everything that belongs to the server.
     [S] backup_directory: PathBuf = "%(barman_home)s/%(name)s";
     /// How base backups are taken.

@@ -12,6 +12,7 @@
 pub mod chain;
 mod compare;
 mod local;
+pub mod packed;
 mod plan;
 mod previous;
 mod pull;

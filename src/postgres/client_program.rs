@@ -27,6 +27,12 @@ impl ClientProgram {
         Some(ClientProgram { path, version })
     }
 
+    /// Its major version (that of 9.6 is 9); `None` when its version is unknown.
+    #[must_use]
+    pub fn major(&self) -> Option<u32> {
+        Some(ordinal(self.version.as_deref()?)? / 100)
+    }
+
     /// Whether the program can talk to a server: one of its own version or older. `None` when its version is unknown.
     #[must_use]
     pub fn fits(&self, server: PgVersion) -> Option<bool> {
@@ -116,6 +122,10 @@ mod tests {
         assert_eq!(program("16.1").fits(PgVersion(90_624)), Some(true));
         assert_eq!(program("9.6.24").fits(PgVersion(150_002)), Some(false));
         assert_eq!(program("strange").fits(PgVersion(150_002)), None);
+        assert_eq!(
+            (program("9.6.1").major(), program("17beta1").major()),
+            (Some(9), Some(17))
+        );
     }
 
     #[test]

@@ -1,16 +1,15 @@
 //! `pg_receivewal`: finding it, its arguments, and watching over it.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::base::error::{PathContext, PathError};
+use crate::base::error::PathContext;
 use crate::base::interrupt::{self, Interrupted};
 use crate::base::report::Reporter;
-use crate::base::{process, sys};
+use crate::base::{output_lines, process, sys};
 use crate::config::ServerConfig;
 use crate::postgres::client_program::ClientProgram;
 use crate::postgres::conninfo;
@@ -113,7 +112,7 @@ pub(super) fn supervise(
     let mut child = command.spawn().at("run", &name)?;
     let (mut signalled, mut stopped) = (None, false);
     let status = {
-        let lines = read_lines(&mut child)?;
+        let lines = output_lines::of(&mut child, "pg_receivewal")?;
         loop {
             match lines.recv_timeout(TICK) {
                 Ok(line) if signalled.is_none() && !stopped => reporter.info(&format!("{server}: {line}")),
@@ -153,45 +152,4 @@ fn announce(signal: Interrupted, reporter: &dyn Reporter) {
         Interrupted::Keyboard => reporter.info("SIGINT received. Terminate gracefully."),
         other => log::info!(target: "barman.wal_archiver", "{other}: stopping"),
     }
-}
-
-/// The lines of both streams, in the order in which they arrive, until both have ended.
-fn read_lines(child: &mut Child) -> Result<mpsc::Receiver<String>, PathError> {
-    let (sender, lines) = mpsc::channel();
-    if let Some(stream) = child.stdout.take() {
-        read_on_thread(stream, sender.clone())?;
-    }
-    if let Some(stream) = child.stderr.take() {
-        read_on_thread(stream, sender)?;
-    }
-    Ok(lines)
-}
-
-fn read_on_thread(stream: impl Read + Send + 'static, sender: Sender<String>) -> Result<(), PathError> {
-    let read = move || {
-        let mut stream = BufReader::new(stream);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            match stream.read_until(b'\n', &mut line) {
-                Ok(0) => break,
-                Ok(_) => {
-                    let text = String::from_utf8_lossy(&line);
-                    // Nobody listens any more: the process is on its way out.
-                    if sender.send(text.trim_end().to_owned()).is_err() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    log::warn!(target: "barman.command_wrappers", "cannot read the output of pg_receivewal: {error}");
-                    break;
-                }
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("pg_receivewal".to_owned())
-        .spawn(read)
-        .at("start a thread for", "pg_receivewal")?;
-    Ok(())
 }
