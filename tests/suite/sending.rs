@@ -3,6 +3,8 @@
 //! Whatever a client or a server was killed in the middle of: what PostgreSQL was told is archived is on the backup host,
 //! and nothing is there in part.
 
+mod order;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +42,11 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
         }),
         with("either_side_killed_again_and_again", killed),
         with("on_full_disks", full_disks),
-        with("nothing_is_acknowledged_before_it_is_on_disk", order_of_syncs),
+        with(
+            "nothing_is_acknowledged_before_it_is_on_disk",
+            order::of_the_server,
+        ),
+        with("nothing_is_noted_before_it_is_acknowledged", order::of_the_client),
     ]
 }
 
@@ -361,96 +367,4 @@ impl Drop for Memory {
         unmount(&self.0);
         crate::support::cleanup::forget_mount(&self.0);
     }
-}
-
-/// The system calls of `put-wal`: what it answers for has been synced, content and name.
-fn order_of_syncs(tool: &Tool) {
-    let hosts = Hosts::new("order", tool);
-    let incoming = hosts.incoming();
-    let names: Vec<String> = (1..=3).map(name).collect();
-    let stream = hosts.scratch.join("stream");
-    std::fs::write(
-        &stream,
-        delivery(&(1..=3).map(|n| (name(n), content(n))).collect::<Vec<_>>()),
-    )
-    .unwrap();
-    let calls = traced(&hosts, tool, &stream);
-    let at = |wanted: &dyn Fn(&str) -> bool| calls.iter().position(|line| wanted(line));
-    let last = |wanted: &dyn Fn(&str) -> bool| calls.iter().rposition(|line| wanted(line));
-    let directory = format!("{}>", incoming.display());
-    let end = last(&|line| line.contains("exit_group(0)")).expect("a success");
-    let names_synced =
-        last(&|line| line.contains("fsync(") && line.contains(&directory)).expect("a synced directory");
-    assert!(names_synced < end);
-    for name in &names {
-        let synced = at(&|line| line.contains("fsync(") && line.contains(&format!("-{name}>")))
-            .expect("a synced file");
-        let named = at(&|line| line.contains("link") && line.contains(&format!("incoming/{name}\"")))
-            .expect("a name");
-        assert!(synced < named && named < names_synced, "{name}: {calls:#?}");
-    }
-    // Another content: it is on disk beside the first before the answer.
-    std::fs::write(&stream, delivery(&[(name(1), content(2))])).unwrap();
-    let calls = traced(&hosts, tool, &stream);
-    let errors = hosts.manager.server("main").join("errors");
-    let directory = format!("{}>", errors.display());
-    let at = |wanted: &dyn Fn(&str) -> bool| calls.iter().position(|line| wanted(line));
-    let synced = at(&|line| line.contains("fsync(") && line.contains(&format!("-{}>", names[0]))).unwrap();
-    let named = at(&|line| line.contains("link") && line.contains(".duplicate\"")).unwrap();
-    let name_synced = at(&|line| line.contains("fsync(") && line.contains(&directory)).unwrap();
-    assert!(synced < named && named < name_synced, "{calls:#?}");
-    assert_eq!(hosts.arrived(), (1..=3).collect());
-    let check = hosts.manager.run(tool, &["check", "main"]);
-    assert!(
-        check.stdout.contains("archiver errors: FAILED (duplicates: 1)"),
-        "{}",
-        check.stdout
-    );
-}
-
-/// Runs `put-wal` to its successful end and returns its system calls.
-fn traced(hosts: &Hosts, tool: &Tool, stream: &Path) -> Vec<String> {
-    let record = hosts.scratch.join("calls");
-    write_file(&record, "", 0o666, &hosts.manager.account);
-    let plain = hosts.manager.command(tool, &["put-wal", "main"]);
-    let mut strace = hosts.manager.account.applied_to(Command::new("strace"));
-    strace
-        .args(["-f", "-qq", "-y", "-o"])
-        .arg(&record)
-        .args([
-            "-e",
-            "trace=fsync,fdatasync,link,linkat,rename,renameat,renameat2,exit_group",
-        ])
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .current_dir(&hosts.manager.directory)
-        .stdin(std::fs::File::open(stream).unwrap());
-    let output = strace.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = std::fs::read_to_string(record).unwrap();
-    text.lines().map(str::to_owned).collect()
-}
-
-/// What a client sends.
-fn delivery(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    use sha2::{Digest, Sha256};
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut append = |name: &str, content: &[u8]| {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o600);
-        header.set_mtime(1_704_990_000);
-        archive.append_data(&mut header, name, content).unwrap();
-    };
-    let mut list = String::new();
-    for (name, content) in files {
-        append(name, content);
-        let sum: String = Sha256::digest(content)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        list.push_str(&format!("{sum} *{name}\n"));
-    }
-    append("SHA256SUMS", list.as_bytes());
-    archive.into_inner().unwrap()
 }
