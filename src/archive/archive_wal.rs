@@ -13,6 +13,7 @@ mod pipeline;
 mod prepare;
 pub mod space;
 mod store;
+mod take_back;
 mod validate;
 
 #[cfg(test)]
@@ -131,11 +132,17 @@ pub fn archive_wal(
         reporter,
         announce,
         report: ArchiveReport::default(),
+        explained: false,
     };
     if config.primary_ssh_command.is_some() {
         // A passive node copies the archive of its primary node.
         return Ok(run.report);
     }
+    run.take_back(if config.archiver {
+        Source::Incoming
+    } else {
+        Source::Streaming
+    });
     if config.streaming_archiver {
         run.archiver(Source::Streaming, config.streaming_archiver_batch_size)?;
     }
@@ -156,6 +163,8 @@ struct Run<'a> {
     reporter: &'a dyn Reporter,
     announce: Announce,
     report: ArchiveReport,
+    /// Whether it was said what to do when the WAL of another cluster is the server's own.
+    explained: bool,
 }
 
 /// Why one file was not archived.

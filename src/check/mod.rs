@@ -16,6 +16,7 @@ mod executor;
 mod gaps;
 mod identity;
 mod postgres;
+mod put_aside;
 mod slots;
 mod space;
 mod storage;

@@ -123,7 +123,7 @@ fn what_says_nothing_about_the_next_backup_does_not_block_it() {
         .results
         .iter()
         .filter(|result| !result.ok)
-        .map(|result| (result.name, result.hint.as_str()))
+        .map(|result| (result.name, result.hint.split(", '").next().unwrap()))
         .collect();
     assert_eq!(
         failed,
@@ -317,4 +317,54 @@ fn missing_wal_and_refused_segments_are_named() {
         "{}",
         errors.hint
     );
+}
+
+#[test]
+fn what_was_put_aside_is_named_with_its_remedy() {
+    use crate::postgres::wal_header::sample_header;
+    let sandbox = Sandbox::new();
+    let server = sandbox.server("active = false");
+    let catalog = Catalog::of(&server).unwrap();
+    catalog
+        .save_identity(&crate::catalog::Identity {
+            systemid: Some("42".to_owned()),
+            version: Some("15".to_owned()),
+        })
+        .unwrap();
+    let hint = || {
+        found(&report(&server, Intrusion::Monitoring), "archiver errors")
+            .unwrap()
+            .hint
+            .clone()
+    };
+    let write = |path: &str, cluster| {
+        let path = sandbox.directory.join("m").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, sample_header("000000010000000000000002", 1 << 20, cluster)).unwrap();
+    };
+    write("wals/0000000100000000/000000010000000000000002", 42);
+    let duplicate = "errors/000000010000000000000002.42-0123.duplicate";
+    write(duplicate, 42);
+    sandbox.touch("errors/junk.20260101T000000Z.unknown");
+    let said = hint();
+    for part in [
+        "duplicates: 1, unknown: 1, '",
+        "/m/errors/000000010000000000000002.42-0123.duplicate': another content than '",
+        "/m/wals/0000000100000000/000000010000000000000002'; find out which",
+        "'barman get-wal m 000000010000000000000002' sends), and remove the other",
+        "/m/errors/junk.20260101T000000Z.unknown': no WAL file; find out who puts it into '",
+    ] {
+        assert!(said.contains(part), "no \"{part}\" in {said}");
+    }
+    write(duplicate, 7);
+    assert!(hint().contains("of the cluster 7, not of this one, 42; find out which server"));
+    write("errors/000000010000000000000005.20260101T000000Z.foreign", 7);
+    assert!(
+        hint().contains("if this server was upgraded or made anew, remove '")
+            && hint().contains("/m/identity.json' and take a backup"),
+        "{}",
+        hint()
+    );
+    write("errors/000000010000000000000005.20260101T000000Z.foreign", 42);
+    assert!(!hint().contains("identity.json"), "{}", hint());
 }

@@ -26,7 +26,8 @@ impl Source {
         }
     }
 
-    fn directory(self, places: &Places) -> &Path {
+    /// The directory.
+    pub(super) fn directory(self, places: &Places) -> &Path {
         match self {
             Source::Streaming => &places.streaming,
             Source::Incoming => &places.incoming,

@@ -1,7 +1,7 @@
 //! The errors directory: objects that cannot be archived are put aside, never removed (catalog reference §11).
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chrono::{TimeDelta, Utc};
@@ -9,6 +9,8 @@ use chrono::{TimeDelta, Utc};
 use crate::archive::put_wal::base_name;
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
+use crate::codec::WalCodec;
+use crate::postgres::wal_header::{HEADER_SIZE, SegmentHeader};
 
 use super::Run;
 use super::prepare::Item;
@@ -41,6 +43,32 @@ impl Aside {
 /// What follows the name of an object put aside in the name of the file that says why.
 pub const REASON: &str = ".reason";
 
+/// The name that an object had before it was put aside.
+#[must_use]
+pub fn original_name(name: &str) -> &str {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _ending)| stem);
+    stem.rsplit_once('.').map_or(stem, |(original, _stamp)| original)
+}
+
+/// The cluster that wrote a segment; `None` for what is no segment, or cannot be read.
+#[must_use]
+pub fn cluster_of(codec: &WalCodec, path: &Path) -> Option<u64> {
+    header(codec, path).map(|header| header.system_identifier)
+}
+
+/// The first page's header of a segment in any form.
+pub(super) fn header(codec: &WalCodec, path: &Path) -> Option<SegmentHeader> {
+    let mut head = Vec::new();
+    codec
+        .open_plain(path)
+        .inspect_err(|error| log::debug!("{error}"))
+        .ok()?
+        .take(HEADER_SIZE as u64)
+        .read_to_end(&mut head)
+        .ok()?;
+    SegmentHeader::parse(&head)
+}
+
 impl Run<'_> {
     /// Puts a file aside that must not be archived, with the reason in a file beside it.
     pub(super) fn reject(&mut self, item: &Item, fault: &Fault) -> Result<(), PathError> {
@@ -53,10 +81,17 @@ impl Run<'_> {
             &durable::sibling(&moved, REASON),
             format!("{reason}\n").as_bytes(),
         )?;
-        self.reporter.error(&format!(
+        let mut message = format!(
             "{} is {word}: {reason}. File moved to errors directory of server {}.",
             item.name, self.places.server
-        ));
+        );
+        if matches!(fault, Fault::Foreign(_)) && !std::mem::replace(&mut self.explained, true) {
+            message.push_str(&format!(
+                " If the server was upgraded or made anew, remove \"{}\" and take a backup: the file is archived then",
+                self.catalog.layout().identity_path().display()
+            ));
+        }
+        self.reporter.error(&message);
         self.report.rejected.push(item.name.clone());
         Ok(())
     }

@@ -47,7 +47,7 @@ fn no_hooks() -> HookRunner {
     HookRunner::new("main", Path::new("/etc/barman.conf"), None, [])
 }
 
-fn run(sandbox: &Sandbox) -> (ArchiveReport, Vec<String>) {
+pub(super) fn run(sandbox: &Sandbox) -> (ArchiveReport, Vec<String>) {
     let lines = Lines::default();
     let report = archive_wal(&sandbox.config, &no_hooks(), Announce::Always, &lines).unwrap();
     (report, lines.take())
@@ -63,12 +63,12 @@ fn recorded(sandbox: &Sandbox) -> Vec<WalEntry> {
         .unwrap()
 }
 
-fn names(sandbox: &Sandbox) -> Vec<String> {
+pub(super) fn names(sandbox: &Sandbox) -> Vec<String> {
     recorded(sandbox).into_iter().map(|entry| entry.name).collect()
 }
 
 /// The name of the segment with this number.
-fn wal(number: u32) -> String {
+pub(super) fn wal(number: u32) -> String {
     SegmentName {
         timeline: 1,
         log: 0,
@@ -373,7 +373,7 @@ fn runs_at_the_same_time_store_everything_once() {
 }
 
 /// The server's backups are of this cluster, and of PostgreSQL 15, as the segments of the sandbox are.
-fn identify(sandbox: &Sandbox, system_identifier: &str, version: &str) {
+pub(super) fn identify(sandbox: &Sandbox, system_identifier: &str, version: &str) {
     let identity = crate::catalog::Identity {
         systemid: Some(system_identifier.to_owned()),
         version: Some(version.to_owned()),

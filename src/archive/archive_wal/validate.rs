@@ -168,6 +168,11 @@ impl Validator {
         Ok(SegmentHeader::parse(&head).and_then(|header| self.foreign(&header)))
     }
 
+    /// Whether a segment with this header is certainly the server's own.
+    pub(super) fn is_own(&self, header: &SegmentHeader) -> bool {
+        self.system_identifier.is_some() && self.foreign(header).is_none()
+    }
+
     fn foreign(&self, header: &SegmentHeader) -> Option<Fault> {
         let (found, own) = (header.system_identifier, self.system_identifier?);
         if found != own {

@@ -49,7 +49,7 @@ pub(super) fn of_the_server(tool: &Tool) {
     assert_eq!(hosts.arrived(), (1..=3).collect());
     let check = hosts.manager.run(tool, &["check", "main"]);
     assert!(
-        check.stdout.contains("archiver errors: FAILED (duplicates: 1)"),
+        check.stdout.contains("archiver errors: FAILED (duplicates: 1, '"),
         "{}",
         check.stdout
     );
