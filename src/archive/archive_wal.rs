@@ -38,8 +38,10 @@ use arrivals::{Arrivals, Source};
 use prepare::Workshop;
 use validate::Validator;
 
-/// The memory that all encoders together may take, in bytes.
-const ENCODER_MEMORY: u64 = 1 << 30;
+/// The memory that all encoders together may take, in bytes, however many cores there are.
+const ENCODER_MEMORY: u64 = 112 << 20;
+/// What two of them may take, where so much memory has room for fewer: what is so slow is not left to one core.
+const MEMORY_OF_TWO: u64 = 1 << 30;
 
 /// When the headers of a run are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,15 +257,14 @@ impl Run<'_> {
             .any(|phase| self.hooks.concerns(HookEvent::Archive, phase))
     }
 
-    /// How many files are prepared at the same time: as many as there are cores, unless memory is short.
+    /// How many files are prepared at the same time.
     fn workers(&self) -> usize {
         let codec = &self.workshop.codec;
         let each = codec
             .compression
             .map_or(0, |compression| compression.encoder_memory(codec.level));
-        let by_memory = usize::try_from(ENCODER_MEMORY / each.max(1)).unwrap_or(usize::MAX);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        cores.min(by_memory).max(1)
+        workers(cores, each)
     }
 
     /// Reports a file that stays where it is.
@@ -285,4 +286,12 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// As many as there are cores, unless encoders of `each` bytes would take too much memory.
+fn workers(cores: usize, each: u64) -> usize {
+    let each = each.max(1);
+    let least = (MEMORY_OF_TWO / each).clamp(1, 2);
+    let most = usize::try_from((ENCODER_MEMORY / each).max(least)).unwrap_or(usize::MAX);
+    cores.clamp(1, most)
 }

@@ -104,10 +104,17 @@ impl Compression {
             (Compression::Xz, 7) => 186,
             (Compression::Xz, 8) => 370,
             (Compression::Xz, _) => 674,
-            (Compression::Gzip, _) => 40,
-            (Compression::Zstd, 17..) => 256,
-            (Compression::Zstd, 10..=16) => 64,
-            _ => 10,
+            (Compression::Gzip, _) => 3,
+            (Compression::Bzip2, _) => 9,
+            // See the parameters of its own in `encode`.
+            (Compression::Zstd, _) if level == Level::Medium => 2,
+            (Compression::Zstd, 3..=5) => 6,
+            (Compression::Zstd, 6..=9) => 26,
+            (Compression::Zstd, 10..=18) => 64,
+            (Compression::Zstd, 19) => 96,
+            (Compression::Zstd, 20) => 200,
+            (Compression::Zstd, 21..) => 800,
+            _ => 2,
         };
         mebibytes << 20
     }

@@ -1,6 +1,5 @@
 //! The compression and encryption of one server's WAL files: how new ones are stored, and how any stored one is read.
 
-use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,14 +13,6 @@ use super::detect::{CustomMagic, Detector, Stored};
 use super::encode::{Encoder, gzip};
 use super::gpg::{self, Passphrase};
 use super::{decode, filter};
-
-/// Larger files than this are not compressed in memory, in bytes: four segments of the usual size.
-const AT_ONCE: u64 = 64 << 20;
-
-thread_local! {
-    /// A segment and what becomes of it: to get so much new memory for each would take as long as a part of the work.
-    static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
-}
 
 /// A stored file could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -244,18 +235,9 @@ pub fn compress_into(
     level: Level,
 ) -> Result<File, CodecError> {
     let mut input = File::open(source).at("open", source)?;
-    let length = input.metadata().at("examine", source)?.len();
-    if compression.format() == Compression::Gzip && length <= AT_ONCE {
+    if compression.format() == Compression::Gzip {
         let mut output = output;
-        BUFFERS.with_borrow_mut(|(plain, packed)| {
-            plain.clear();
-            input.read_to_end(plain).at("read", source)?;
-            let length = gzip(plain, level, packed).at("compress", source)?;
-            let packed = packed.get(..length).unwrap_or_default();
-            output
-                .write_all(packed)
-                .at("write the compressed copy of", source)
-        })?;
+        gzip(&mut input, level, &mut output).at("compress", source)?;
         return Ok(output);
     }
     let encoder = Encoder::new(output, compression, level).at("compress", source)?;

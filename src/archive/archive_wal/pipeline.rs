@@ -135,3 +135,30 @@ impl<'a> Pipeline<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::workers;
+    use crate::codec::{Compression, Level};
+
+    #[test]
+    fn memory_is_bounded_however_many_cores_there_are() {
+        for (compression, at_64) in [
+            (Compression::Gzip, 37),
+            (Compression::Zstd, 56),
+            (Compression::Lz4, 56),
+            (Compression::Bzip2, 12),
+            (Compression::Xz, 2),
+        ] {
+            let each = compression.encoder_memory(Level::Medium);
+            assert_eq!(workers(64, each), at_64, "{compression}");
+            assert_eq!(workers(1000, each), at_64, "{compression}");
+            assert_eq!(workers(2, each), 2, "{compression}");
+            assert!(at_64 as u64 * each <= 112 << 20, "{compression}");
+        }
+        let slow = Compression::Xz.encoder_memory(Level::High);
+        assert_eq!((workers(64, slow), workers(1, slow)), (2, 1));
+        assert_eq!(workers(64, Compression::Xz.encoder_memory(Level::Number(9))), 1);
+        assert_eq!(workers(64, 0), 64);
+    }
+}
