@@ -22,6 +22,7 @@ pub mod codec;
 pub mod config;
 pub mod copy;
 pub mod cron;
+pub mod doctor;
 pub mod hooks;
 pub mod merge;
 pub mod output;

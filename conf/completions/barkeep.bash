@@ -52,6 +52,9 @@ _barkeep() {
             barkeep,diagnose)
                 cmd="barkeep__subcmd__diagnose"
                 ;;
+            barkeep,doctor)
+                cmd="barkeep__subcmd__doctor"
+                ;;
             barkeep,export-backup)
                 cmd="barkeep__subcmd__export__subcmd__backup"
                 ;;
@@ -164,7 +167,7 @@ _barkeep() {
 
     case "${cmd}" in
         barkeep)
-            opts="-v -c -q -d -f -h --version --config --colour --color --log-level --quiet --debug --format --help help list-servers list-server list-processes list-process terminate-process cron lock-directory-cleanup backup list-backups list-backup status replication-status rebuild-xlogdb restore recover show-servers show-server switch-wal switch-xlog check diagnose sync-info sync-backup sync-wals show-backup show-backups list-files delete get-wal put-wal archive-wal receive-wal check-backup verify-backup verify export-backup import-backup generate-manifest keep merge recovery-windows check-wal-archive config-switch config-update cloud-wal-archive cloud-wal-restore"
+            opts="-v -c -q -d -f -h --version --config --colour --color --log-level --quiet --debug --format --help help list-servers list-server list-processes list-process terminate-process cron lock-directory-cleanup backup list-backups list-backup status replication-status rebuild-xlogdb restore recover show-servers show-server switch-wal switch-xlog check diagnose doctor sync-info sync-backup sync-wals show-backup show-backups list-files delete get-wal put-wal archive-wal receive-wal check-backup verify-backup verify export-backup import-backup generate-manifest keep merge recovery-windows check-wal-archive config-switch config-update cloud-wal-archive cloud-wal-restore"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -294,7 +297,7 @@ _barkeep() {
             return 0
             ;;
         barkeep__subcmd__check)
-            opts="-h --nagios --check-timeout --help"
+            opts="-h --nagios --hints --no-hints --check-timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -420,7 +423,7 @@ _barkeep() {
             return 0
             ;;
         barkeep__subcmd__cron)
-            opts="-h --keep-descriptors --help"
+            opts="-h --keep-descriptors --dry-run --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -434,7 +437,7 @@ _barkeep() {
             return 0
             ;;
         barkeep__subcmd__delete)
-            opts="-h --help"
+            opts="-h --dry-run --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -449,6 +452,20 @@ _barkeep() {
             ;;
         barkeep__subcmd__diagnose)
             opts="-h --show-config-source --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        barkeep__subcmd__doctor)
+            opts="-h --fix --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1018,8 +1035,17 @@ _barkeep() {
     esac
 }
 
+_barkeep_names() {
+    _barkeep "$@"
+    local cur="${COMP_WORDS[COMP_CWORD]}" names
+    if [[ "$cur" != -* ]]; then
+        names="$(barkeep complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)"
+        [[ -z "$names" ]] || COMPREPLY=($(compgen -W "$names" -- "$cur"))
+    fi
+}
+
 if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then
-    complete -F _barkeep -o nosort -o bashdefault -o default barkeep
+    complete -F _barkeep_names -o nosort -o bashdefault -o default barkeep
 else
-    complete -F _barkeep -o bashdefault -o default barkeep
+    complete -F _barkeep_names -o bashdefault -o default barkeep
 fi

@@ -62,6 +62,7 @@ complete -c barman -n "__fish_barman_needs_command" -f -a "switch-wal" -d 'Make 
 complete -c barman -n "__fish_barman_needs_command" -f -a "switch-xlog" -d 'Make PostgreSQL close the current WAL file'
 complete -c barman -n "__fish_barman_needs_command" -f -a "check" -d 'Check that servers are ready to be backed up'
 complete -c barman -n "__fish_barman_needs_command" -f -a "diagnose" -d 'Write everything that helps to find a problem as one JSON document'
+complete -c barman -n "__fish_barman_needs_command" -f -a "doctor" -d 'Say what is wrong with servers, in the order in which to repair it, with the commands'
 complete -c barman -n "__fish_barman_needs_command" -f -a "sync-info" -d 'Write what a passive node asks for (not in this version)'
 complete -c barman -n "__fish_barman_needs_command" -f -a "sync-backup" -d 'Copy a backup from the primary node (not in this version)'
 complete -c barman -n "__fish_barman_needs_command" -f -a "sync-wals" -d 'Copy WAL files from the primary node (not in this version)'
@@ -96,6 +97,7 @@ complete -c barman -n "__fish_barman_using_subcommand list-processes" -s h -l he
 complete -c barman -n "__fish_barman_using_subcommand list-process" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand terminate-process" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand cron" -l keep-descriptors -d 'Let the processes that are started write to the standard output and error of this one'
+complete -c barman -n "__fish_barman_using_subcommand cron" -l dry-run -d 'Say what the retention policies would remove and why, and do nothing: nothing is archived or started either'
 complete -c barman -n "__fish_barman_using_subcommand cron" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand lock-directory-cleanup" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand backup" -l incremental -d 'Copy only what changed since this backup: an id, a name, latest, latest-full, or auto, which takes the newest backup that will do, and a full backup where there is none or full_backup_interval is over' -r
@@ -238,9 +240,13 @@ complete -c barman -n "__fish_barman_using_subcommand switch-xlog" -l archive -d
 complete -c barman -n "__fish_barman_using_subcommand switch-xlog" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand check" -l check-timeout -d 'Give the checks of a server this many seconds; 0 means no limit' -r
 complete -c barman -n "__fish_barman_using_subcommand check" -l nagios -d 'Answer as a Nagios plugin does'
-complete -c barman -n "__fish_barman_using_subcommand check" -s h -l help -d 'Print help'
+complete -c barman -n "__fish_barman_using_subcommand check" -l hints -d 'Say what to do about failures, also where the output is no terminal; in JSON as well'
+complete -c barman -n "__fish_barman_using_subcommand check" -l no-hints -d 'Do not say what to do about failures'
+complete -c barman -n "__fish_barman_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c barman -n "__fish_barman_using_subcommand diagnose" -l show-config-source -d 'Say in which file each value of the configuration was found'
 complete -c barman -n "__fish_barman_using_subcommand diagnose" -s h -l help -d 'Print help'
+complete -c barman -n "__fish_barman_using_subcommand doctor" -l fix -d 'Create missing directories and remove lock files that nobody holds; show the SQL for the rest in one piece'
+complete -c barman -n "__fish_barman_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c barman -n "__fish_barman_using_subcommand sync-info" -l primary -d 'Ask the primary node of the server'
 complete -c barman -n "__fish_barman_using_subcommand sync-info" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand sync-backup" -s h -l help -d 'Print help'
@@ -253,6 +259,7 @@ wal\t''
 full\t''"
 complete -c barman -n "__fish_barman_using_subcommand list-files" -l list-empty-directories -d 'List empty directories as well'
 complete -c barman -n "__fish_barman_using_subcommand list-files" -s h -l help -d 'Print help'
+complete -c barman -n "__fish_barman_using_subcommand delete" -l dry-run -d 'Say what would be removed and why, and do nothing'
 complete -c barman -n "__fish_barman_using_subcommand delete" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand get-wal" -s o -l output-directory -d 'Put the WAL file into this directory, under its own name' -r -F
 complete -c barman -n "__fish_barman_using_subcommand get-wal" -s p -l peek -d 'List the names of up to this many archived WAL files, from the given one on, and send none' -r
@@ -303,3 +310,4 @@ complete -c barman -n "__fish_barman_using_subcommand cloud-wal-archive" -s h -l
 complete -c barman -n "__fish_barman_using_subcommand cloud-wal-restore" -s p -l parallel -d 'Look ahead and fetch this many WAL files at the same time' -r
 complete -c barman -n "__fish_barman_using_subcommand cloud-wal-restore" -l spool-dir -d 'Where WAL files fetched ahead are kept' -r
 complete -c barman -n "__fish_barman_using_subcommand cloud-wal-restore" -s h -l help -d 'Print help'
+complete -c barman -n "not __fish_barman_needs_command" -k -a "(barman complete (commandline -opc)[2..] 2>/dev/null)"

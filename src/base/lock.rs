@@ -82,6 +82,40 @@ impl LockFile {
         }
     }
 
+    /// Shares the lock without leaving a trace: no file is created, and none is written. `None` when there is no lock file, which
+    /// nobody can hold.
+    ///
+    /// # Errors
+    /// [`LockError::Busy`] when another process holds it for itself.
+    pub fn look(path: &Path) -> Result<Option<LockFile>, LockError> {
+        Self::share(path, File::try_lock_shared)
+    }
+
+    /// As [`LockFile::look`], waiting for as long as another process holds the lock for itself.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened or locked.
+    pub fn look_patiently(path: &Path) -> Result<Option<LockFile>, LockError> {
+        Self::share(path, |file| file.lock_shared().map_err(TryLockError::Error))
+    }
+
+    fn share(
+        path: &Path,
+        lock: impl Fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Option<LockFile>, LockError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(PathError::new("open", path, error).into()),
+        };
+        let path = path.to_path_buf();
+        match lock(&file) {
+            Ok(()) => Ok(Some(LockFile { file, path })),
+            Err(TryLockError::WouldBlock) => Err(LockError::Busy { path }),
+            Err(TryLockError::Error(error)) => Err(PathError::new("lock", &path, error).into()),
+        }
+    }
+
     /// The pid of the process that holds the lock, or `None` when nobody does.
     ///
     /// # Errors

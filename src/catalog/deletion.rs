@@ -148,17 +148,30 @@ impl<'a> Deletion<'a> {
 
     /// As [`Deletion::plan`], in a run that has deleted `gone` already.
     pub(super) fn plan_after(&self, id: &BackupId, gone: &Backups) -> Result<DeletionPlan, DeletionError> {
-        self.check(id)?;
-        Ok(self.catalog.plan_deletion_after(id, &self.rules, gone)?)
+        self.plan_in(self.catalog.backups()?, id, gone)
+    }
+
+    /// As [`Deletion::plan_after`], for a catalog that holds `backups`.
+    pub(super) fn plan_in(
+        &self,
+        backups: Backups,
+        id: &BackupId,
+        gone: &Backups,
+    ) -> Result<DeletionPlan, DeletionError> {
+        self.check_in(&backups, id)?;
+        Ok(self.catalog.plan_deletion_in(backups, id, &self.rules, gone)?)
     }
 
     /// Whether the backup may be deleted.
     pub(super) fn check(&self, id: &BackupId) -> Result<(), DeletionError> {
-        let backups = self.catalog.backups()?;
-        let keeps = self.catalog.keeps(&backups)?;
+        self.check_in(&self.catalog.backups()?, id)
+    }
+
+    fn check_in(&self, backups: &Backups, id: &BackupId) -> Result<(), DeletionError> {
+        let keeps = self.catalog.keeps(backups)?;
         match backups.get(id) {
             Some(info) => Ok(deletion_plan::allowed(
-                &backups,
+                backups,
                 &keeps,
                 info,
                 &self.rules,

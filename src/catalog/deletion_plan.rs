@@ -198,21 +198,21 @@ impl Catalog {
     /// # Errors
     /// The catalog cannot be read.
     pub fn plan_deletion(&self, id: &BackupId, rules: &DeletionRules) -> Result<DeletionPlan, CatalogError> {
-        self.plan_deletion_after(id, rules, &Backups::new())
+        self.plan_deletion_in(self.backups()?, id, rules, &Backups::new())
     }
 
-    /// As [`Catalog::plan_deletion`], for a run of the retention policy that has deleted `gone` already: WAL that stayed
-    /// because one of these came before or after another goes now.
+    /// As [`Catalog::plan_deletion`], for a catalog that holds `backups`, and a run of the retention policy that has deleted
+    /// `gone` already: WAL that stayed because one of these came before or after another goes now.
     ///
     /// # Errors
     /// The catalog cannot be read.
-    pub(super) fn plan_deletion_after(
+    pub(super) fn plan_deletion_in(
         &self,
+        backups: Backups,
         id: &BackupId,
         rules: &DeletionRules,
         gone: &Backups,
     ) -> Result<DeletionPlan, CatalogError> {
-        let backups = self.backups()?;
         let keeps = self.keeps(&backups)?;
         let order = chains::post_order(&backups, id);
         let mut left = backups.clone();

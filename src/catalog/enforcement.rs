@@ -2,6 +2,7 @@
 //!
 //! Unlike Barman's, it takes the lock of `backup` and `delete`: a running backup may link to the files of any older one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -14,8 +15,8 @@ use crate::config::ServerConfig;
 use crate::hooks::HookRunner;
 
 use super::deletion::remove_tree;
-use super::deletion_plan::Requester;
-use super::retention::{RetentionPolicy, RetentionStatus};
+use super::deletion_plan::{DeletionPlan, Refusal, Requester};
+use super::retention::{Judgement, RetentionPolicy, RetentionStatus};
 use super::{BackupId, Backups, Catalog, CatalogError, Deletion, DeletionError};
 
 /// Deletes what the retention policy of a server does not want any more, and finishes deletions that were cut short.
@@ -38,8 +39,9 @@ pub fn enforce(
         deletion,
         reporter,
     };
-    let doomed = enforcement.doomed(policy)?;
-    if doomed.is_empty() {
+    let plan = enforcement.plan(policy)?;
+    enforcement.announce(&plan)?;
+    if plan.doomed.is_empty() {
         return Ok(());
     }
     let _lock = match catalog.locks().backup() {
@@ -54,7 +56,7 @@ pub fn enforce(
         Err(error) => return Err(error.into()),
     };
     let mut gone = Backups::new();
-    for id in doomed {
+    for id in plan.doomed {
         enforcement.remove(&id, &mut gone)?;
     }
     Ok(())
@@ -73,6 +75,58 @@ pub fn policy(config: &ServerConfig) -> Option<RetentionPolicy> {
     }
 }
 
+/// What the retention policy wants, decided before anything is touched.
+#[derive(Debug)]
+pub struct RetentionPlan {
+    /// The policy.
+    pub policy: RetentionPolicy,
+    /// What it says of each backup that has data, and why.
+    pub judgements: BTreeMap<BackupId, Judgement>,
+    /// Deletions that were begun and not finished, and go on.
+    pub begun: Vec<BackupId>,
+    /// Deletions that were begun and are given up, and why.
+    pub given_up: Vec<(BackupId, Refusal)>,
+    /// Backups without data.
+    pub orphans: Vec<BackupId>,
+    /// What could not be looked at.
+    pub problems: Vec<String>,
+    /// The backups to delete, oldest first.
+    pub doomed: Vec<BackupId>,
+}
+
+/// What becomes of one of the backups that the policy does not want.
+#[derive(Debug)]
+pub struct Foreseen {
+    /// The backup.
+    pub id: BackupId,
+    /// What goes with it, or why it stays.
+    pub outcome: Result<DeletionPlan, DeletionError>,
+}
+
+/// What [`enforce`] would do now. Changes nothing. `None` when there is no policy.
+///
+/// # Errors
+/// The catalog cannot be read.
+pub fn foresee(
+    catalog: &Catalog,
+    config: &ServerConfig,
+    hooks: &HookRunner,
+    reporter: &dyn Reporter,
+) -> Result<Option<(RetentionPlan, Vec<Foreseen>)>, CatalogError> {
+    let Some(policy) = policy(config) else {
+        return Ok(None);
+    };
+    let catalog = catalog.looking_only();
+    let enforcement = Enforcement {
+        catalog: &catalog,
+        deletion: Deletion::new(&catalog, config, hooks, reporter, Requester::Retention),
+        reporter,
+    };
+    let plan = enforcement.plan(policy)?;
+    let foreseen = enforcement.foresee(&plan.doomed)?;
+    Ok(Some((plan, foreseen)))
+}
+
 struct Enforcement<'a> {
     catalog: &'a Catalog,
     deletion: Deletion<'a>,
@@ -80,65 +134,106 @@ struct Enforcement<'a> {
 }
 
 impl Enforcement<'_> {
-    /// The backups to delete, oldest first.
-    fn doomed(&self, policy: RetentionPolicy) -> Result<Vec<BackupId>, CatalogError> {
+    /// Decides. Changes nothing.
+    fn plan(&self, policy: RetentionPolicy) -> Result<RetentionPlan, CatalogError> {
         let mut backups = self.catalog.backups()?;
-        let mut doomed = self.begun(&backups)?;
-        self.leave_orphans(&mut backups, &doomed);
-        let statuses = policy.statuses(
+        let mut plan = RetentionPlan {
+            policy,
+            judgements: BTreeMap::new(),
+            begun: Vec::new(),
+            given_up: Vec::new(),
+            orphans: Vec::new(),
+            problems: Vec::new(),
+            doomed: Vec::new(),
+        };
+        self.find_begun(&backups, &mut plan)?;
+        // Backups without data must not stand in for backups that can be restored.
+        plan.orphans = backups.keys().filter(|id| self.is_orphan(id)).cloned().collect();
+        for id in &plan.orphans {
+            backups.remove(id);
+        }
+        plan.judgements = policy.judge(
             &backups,
             &self.catalog.keeps(&backups)?,
             self.deletion.rules.minimum_redundancy,
             Utc::now(),
         );
-        doomed.extend(
-            statuses
-                .into_iter()
-                .filter(|(_, status)| *status == RetentionStatus::Obsolete)
-                .map(|(id, _)| id),
-        );
-        doomed.sort();
-        doomed.dedup();
-        Ok(doomed)
+        let obsolete = plan
+            .judgements
+            .iter()
+            .filter(|(_, judgement)| judgement.status == RetentionStatus::Obsolete)
+            .map(|(id, _)| id.clone());
+        plan.doomed = plan.begun.iter().cloned().chain(obsolete).collect();
+        plan.doomed.sort();
+        plan.doomed.dedup();
+        Ok(plan)
     }
 
     /// Deletions that were begun and not finished, by either tool. Whether they may go on is decided anew: Barman leaves
     /// the annotation when a script forbids a deletion, and the backup may be kept by now (B2).
-    fn begun(&self, backups: &Backups) -> Result<Vec<BackupId>, CatalogError> {
-        let mut begun = Vec::new();
+    fn find_begun(&self, backups: &Backups, plan: &mut RetentionPlan) -> Result<(), CatalogError> {
         for id in backups.keys() {
             if !self.catalog.is_being_deleted(id)? {
                 continue;
             }
             match self.deletion.check(id) {
-                Ok(()) => begun.push(id.clone()),
-                Err(DeletionError::Refused(refusal)) => {
-                    self.reporter
-                        .warning(&format!("{refusal} The deletion begun earlier is given up."));
-                    self.catalog.end_deletion(id)?;
-                }
-                Err(error) => self.reporter.error(&error.to_string()),
+                Ok(()) => plan.begun.push(id.clone()),
+                Err(DeletionError::Refused(refusal)) => plan.given_up.push((id.clone(), refusal)),
+                Err(error) => plan.problems.push(error.to_string()),
             }
         }
-        Ok(begun)
+        Ok(())
     }
 
-    /// Takes backups without data out of the count. They must not stand in for backups that can be restored.
-    fn leave_orphans(&self, backups: &mut Backups, doomed: &[BackupId]) {
-        let orphans: Vec<BackupId> = backups.keys().filter(|id| self.is_orphan(id)).cloned().collect();
-        for id in orphans {
-            backups.remove(&id);
-            if doomed.contains(&id) {
-                continue;
-            }
+    /// Says what there is to say about a plan, and gives up what is given up.
+    fn announce(&self, plan: &RetentionPlan) -> Result<(), CatalogError> {
+        for (id, refusal) in &plan.given_up {
+            self.reporter
+                .warning(&format!("{refusal} The deletion begun earlier is given up."));
+            self.catalog.end_deletion(id)?;
+        }
+        for problem in &plan.problems {
+            self.reporter.error(problem);
+        }
+        for id in plan.orphans.iter().filter(|id| !plan.doomed.contains(id)) {
             let layout = self.catalog.layout();
             self.reporter.warning(&format!(
                 "Backup '{id}' is an orphan backup, this is possibly the result of an incomplete delete operation. Please \
                  manually delete the following files or directories if present:\n* {} \n* {} \n",
-                layout.base_dir(&id).display(),
-                layout.info_path(&id).display()
+                layout.base_dir(id).display(),
+                layout.info_path(id).display()
             ));
         }
+        Ok(())
+    }
+
+    /// What would become of `doomed`, each in a catalog without those before it.
+    fn foresee(&self, doomed: &[BackupId]) -> Result<Vec<Foreseen>, CatalogError> {
+        let mut left = self.catalog.backups()?;
+        let mut gone = Backups::new();
+        let mut taken = BTreeSet::new();
+        let mut foreseen = Vec::new();
+        for id in doomed {
+            // An incremental goes with its root.
+            if !left.contains_key(id) {
+                continue;
+            }
+            let mut outcome = self.deletion.plan_in(left.clone(), id, &gone);
+            if let Ok(plan) = &mut outcome {
+                for step in &mut plan.steps {
+                    if let Some(wal) = &mut step.wal {
+                        // The database still has what those before took.
+                        wal.retain(|entry| taken.insert(entry.name.clone()));
+                    }
+                    gone.extend(left.remove_entry(&step.info.id));
+                }
+            }
+            foreseen.push(Foreseen {
+                id: id.clone(),
+                outcome,
+            });
+        }
+        Ok(foreseen)
     }
 
     /// Whether the directory of a backup is gone, or holds nothing but metadata in their old place.

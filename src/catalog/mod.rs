@@ -78,6 +78,8 @@ pub type Backups = BTreeMap<BackupId, BackupInfo>;
 pub struct Catalog {
     layout: Layout,
     detector: Detector,
+    /// Whether reading leaves no trace.
+    looking: bool,
 }
 
 impl Catalog {
@@ -100,7 +102,20 @@ impl Catalog {
     /// The catalog at `layout`. `detector` recognises compressed WAL.
     #[must_use]
     pub fn at(layout: Layout, detector: Detector) -> Catalog {
-        Catalog { layout, detector }
+        Catalog {
+            layout,
+            detector,
+            looking: false,
+        }
+    }
+
+    /// The same catalog for looking only (`--dry-run`): reading it creates and changes no lock file and mends nothing.
+    #[must_use]
+    pub fn looking_only(&self) -> Catalog {
+        Catalog {
+            looking: true,
+            ..self.clone()
+        }
     }
 
     /// Where everything lies.
@@ -130,7 +145,8 @@ impl Catalog {
     /// The WAL database.
     #[must_use]
     pub fn xlogdb(&self) -> XlogDb {
-        XlogDb::at(self.layout.clone(), self.detector.clone())
+        let db = XlogDb::at(self.layout.clone(), self.detector.clone());
+        if self.looking { db.looking_only() } else { db }
     }
 
     /// Creates the directories that are missing, durably.

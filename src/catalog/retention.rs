@@ -168,6 +168,21 @@ impl RetentionPolicy {
         minimum_redundancy: u32,
         now: DateTime<Utc>,
     ) -> BTreeMap<BackupId, RetentionStatus> {
+        self.judge(backups, keeps, minimum_redundancy, now)
+            .into_iter()
+            .map(|(id, judgement)| (id, judgement.status))
+            .collect()
+    }
+
+    /// As [`RetentionPolicy::statuses`], with the reasons.
+    #[must_use]
+    pub fn judge(
+        self,
+        backups: &Backups,
+        keeps: &BTreeMap<BackupId, KeepTarget>,
+        minimum_redundancy: u32,
+        now: DateTime<Utc>,
+    ) -> BTreeMap<BackupId, Judgement> {
         let roots = match self {
             RetentionPolicy::Redundancy(number) => {
                 if number < minimum_redundancy {
@@ -184,32 +199,97 @@ impl RetentionPolicy {
         };
         backups
             .values()
-            .map(|info| (info.id.clone(), status_of(info, backups, &roots)))
+            .map(|info| (info.id.clone(), judge_one(info, backups, &roots)))
             .collect()
     }
 }
 
+/// What the policy says of one backup, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// What it says.
+    pub status: RetentionStatus,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a backup is wanted or not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// It takes one of the places of the redundancy.
+    #[error("number {place} of the {number} newest full backups")]
+    Newest {
+        /// Its place, from 1.
+        place: u32,
+        /// How many places there are.
+        number: u32,
+    },
+    /// There is no place left for it.
+    #[error("there are {0} newer full backups")]
+    Surplus(u32),
+    /// It ended within the recovery window.
+    #[error("ended within the window")]
+    InWindow,
+    /// It is the one that recovery to the begin of the window starts from.
+    #[error("first backup older than the window: recovery to the begin of the window starts from it")]
+    Anchor,
+    /// The whole window can be recovered from newer ones.
+    #[error("older than backup {0}, from which the whole window can be recovered")]
+    BeforeWindow(BackupId),
+    /// It is older than that, and too few would remain.
+    #[error("not needed for the window, but for minimum_redundancy = {0}")]
+    MinimumRedundancy(u32),
+    /// An operator keeps it.
+    #[error("kept by 'barman keep --target {}'", .0.as_str())]
+    Kept(KeepTarget),
+    /// It goes with the full backup that its chain begins with.
+    #[error("builds on full backup {0}")]
+    Chain(BackupId),
+    /// It is not complete.
+    #[error("is {0}: the policy does not count it")]
+    Incomplete(BackupStatus),
+    /// The full backup that its chain begins with is missing or not complete.
+    #[error("has no complete full backup below it: the policy does not count it")]
+    Rootless,
+}
+
 /// What is decided for a full backup: what it shows, and what its incrementals show.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Verdict {
     own: RetentionStatus,
     children: RetentionStatus,
+    reason: Reason,
 }
 
 type Verdicts = BTreeMap<BackupId, Verdict>;
 
-fn status_of(info: &BackupInfo, backups: &Backups, roots: &Verdicts) -> RetentionStatus {
+fn judge_one(info: &BackupInfo, backups: &Backups, roots: &Verdicts) -> Judgement {
     if let Some(verdict) = roots.get(&info.id) {
-        return verdict.own;
+        return Judgement {
+            status: verdict.own,
+            reason: verdict.reason.clone(),
+        };
     }
     if !info.is_incremental() {
-        return RetentionStatus::None;
+        return Judgement {
+            status: RetentionStatus::None,
+            reason: Reason::Incomplete(info.status),
+        };
     }
     // Whether it is complete itself does not matter. An incremental whose root is gone or incomplete: nothing is said of
     // it, hence nothing done.
     chains::root(backups, &info.id)
-        .and_then(|root| roots.get(&root.id))
-        .map_or(RetentionStatus::None, |verdict| verdict.children)
+        .and_then(|root| Some((root, roots.get(&root.id)?)))
+        .map_or(
+            Judgement {
+                status: RetentionStatus::None,
+                reason: Reason::Rootless,
+            },
+            |(root, verdict)| Judgement {
+                status: verdict.children,
+                reason: Reason::Chain(root.id.clone()),
+            },
+        )
 }
 
 /// The full backups that count, newest first.
@@ -220,35 +300,33 @@ fn complete_roots(backups: &Backups) -> impl Iterator<Item = &BackupInfo> {
         .filter(|info| info.status == BackupStatus::Done && !info.is_incremental())
 }
 
-fn verdict(status: RetentionStatus, keep: Option<KeepTarget>) -> Verdict {
-    match keep {
-        None => Verdict {
-            own: status,
-            children: status,
-        },
-        Some(KeepTarget::Full) => Verdict {
-            own: RetentionStatus::KeepFull,
-            children: RetentionStatus::Valid,
-        },
-        Some(KeepTarget::Standalone) => Verdict {
-            own: RetentionStatus::KeepStandalone,
-            children: status,
-        },
+fn verdict(status: RetentionStatus, reason: Reason, keep: Option<KeepTarget>) -> Verdict {
+    let (own, children) = match keep {
+        None => (status, status),
+        Some(KeepTarget::Full) => (RetentionStatus::KeepFull, RetentionStatus::Valid),
+        Some(KeepTarget::Standalone) => (RetentionStatus::KeepStandalone, status),
+    };
+    Verdict {
+        own,
+        children,
+        reason: keep.map_or(reason, Reason::Kept),
     }
 }
 
 /// Kept backups take up places of the redundancy, as in Barman.
 fn redundancy(backups: &Backups, keeps: &BTreeMap<BackupId, KeepTarget>, number: u32) -> Verdicts {
-    let mut left = number;
-    complete_roots(backups)
-        .map(|info| {
-            let status = if left > 0 {
-                RetentionStatus::Valid
+    (1..)
+        .zip(complete_roots(backups))
+        .map(|(place, info)| {
+            let (status, reason) = if place <= number {
+                (RetentionStatus::Valid, Reason::Newest { place, number })
             } else {
-                RetentionStatus::Obsolete
+                (RetentionStatus::Obsolete, Reason::Surplus(number))
             };
-            left = left.saturating_sub(1);
-            (info.id.clone(), verdict(status, keeps.get(&info.id).copied()))
+            (
+                info.id.clone(),
+                verdict(status, reason, keeps.get(&info.id).copied()),
+            )
         })
         .collect()
 }
@@ -260,25 +338,35 @@ fn recovery_window(
     minimum_redundancy: u32,
     horizon: Option<DateTime<Utc>>,
 ) -> Verdicts {
-    let mut reached = false;
+    // The first backup older than the window is the one recovery would start from.
+    let mut anchor: Option<&BackupId> = None;
     let mut valid = 0;
     complete_roots(backups)
         .map(|info| {
-            let status = if !reached {
-                // The first backup older than the window is the one recovery would start from.
-                reached = info
-                    .end_time
-                    .zip(horizon)
-                    .is_some_and(|(end, horizon)| end < horizon);
-                valid += 1;
-                RetentionStatus::Valid
-            } else if valid < minimum_redundancy {
-                valid += 1;
-                RetentionStatus::PotentiallyObsolete
-            } else {
-                RetentionStatus::Obsolete
+            let (status, reason) = match anchor {
+                None => {
+                    let older = info
+                        .end_time
+                        .zip(horizon)
+                        .is_some_and(|(end, horizon)| end < horizon);
+                    anchor = older.then_some(&info.id);
+                    valid += 1;
+                    let reason = if older { Reason::Anchor } else { Reason::InWindow };
+                    (RetentionStatus::Valid, reason)
+                }
+                Some(_) if valid < minimum_redundancy => {
+                    valid += 1;
+                    (
+                        RetentionStatus::PotentiallyObsolete,
+                        Reason::MinimumRedundancy(minimum_redundancy),
+                    )
+                }
+                Some(anchor) => (RetentionStatus::Obsolete, Reason::BeforeWindow(anchor.clone())),
             };
-            (info.id.clone(), verdict(status, keeps.get(&info.id).copied()))
+            (
+                info.id.clone(),
+                verdict(status, reason, keeps.get(&info.id).copied()),
+            )
         })
         .collect()
 }
@@ -310,5 +398,52 @@ mod tests {
         ] {
             assert!(bad.parse::<RetentionPolicy>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn every_judgement_has_its_reason() {
+        let backup = |id: &str, end: &str, status: BackupStatus| {
+            let mut info = BackupInfo::empty(BackupId::parse(id).unwrap());
+            info.status = status;
+            info.mode = Some("rsync".to_owned());
+            info.end_time = crate::base::calendar::parse(end);
+            (info.id.clone(), info)
+        };
+        let backups = Backups::from([
+            backup("20260101T000000", "2026-01-01 01:00:00+00:00", BackupStatus::Done),
+            backup("20260102T000000", "2026-01-02 01:00:00+00:00", BackupStatus::Done),
+            backup("20260103T000000", "2026-01-03 01:00:00+00:00", BackupStatus::Done),
+            backup(
+                "20260104T000000",
+                "2026-01-04 01:00:00+00:00",
+                BackupStatus::Failed,
+            ),
+            backup("20260109T000000", "2026-01-09 01:00:00+00:00", BackupStatus::Done),
+        ]);
+        let now = DateTime::parse_from_rfc3339("2026-01-12T00:00:00Z")
+            .unwrap()
+            .to_utc();
+        let policy: RetentionPolicy = "RECOVERY WINDOW OF 7 DAYS".parse().unwrap();
+        let judged = |minimum| -> Vec<String> {
+            let all = policy.judge(&backups, &BTreeMap::new(), minimum, now);
+            all.values()
+                .map(|one| format!("{}: {}", one.status, one.reason))
+                .collect()
+        };
+        assert_eq!(
+            judged(3),
+            [
+                "OBSOLETE: older than backup 20260103T000000, from which the whole window can be recovered",
+                "OBSOLETE*: not needed for the window, but for minimum_redundancy = 3",
+                "VALID: first backup older than the window: recovery to the begin of the window starts from it",
+                "-: is FAILED: the policy does not count it",
+                "VALID: ended within the window",
+            ]
+        );
+        let kept = BTreeMap::from([(BackupId::parse("20260101T000000").unwrap(), KeepTarget::Full)]);
+        let statuses = policy.judge(&backups, &kept, 0, now);
+        let first = statuses.values().next().unwrap();
+        assert_eq!(first.reason.to_string(), "kept by 'barman keep --target full'");
+        assert_eq!(first.status, RetentionStatus::KeepFull);
     }
 }

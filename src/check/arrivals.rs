@@ -40,7 +40,7 @@ fn has_wal(context: &Context, catalog: &Catalog, sink: &Sink) -> Result<bool, Ca
     if recorded() || context.count(BackupStatus::WaitingForWals) > 0 {
         return Ok(true);
     }
-    if context.options.intrusion == Intrusion::Monitoring || !catalog.layout().wals.is_dir() {
+    if context.options.intrusion != Intrusion::Operator || !catalog.layout().wals.is_dir() {
         return Ok(false);
     }
     archive(context);

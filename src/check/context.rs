@@ -11,7 +11,7 @@ use crate::postgres::facts::Facts;
 use crate::postgres::streaming::StreamingFacts;
 use crate::postgres::wal_name::DEFAULT_SEGMENT_SIZE;
 
-use super::CheckOptions;
+use super::{CheckOptions, advice};
 
 /// The server to check.
 pub(super) struct Context {
@@ -19,20 +19,35 @@ pub(super) struct Context {
     pub(super) options: CheckOptions,
     /// Not there when backups or WAL are kept in an object store.
     pub(super) catalog: Result<Catalog, NotLocal>,
-    facts: OnceCell<Option<Facts>>,
+    facts: OnceCell<Option<Result<Facts, PgError>>>,
     streaming: OnceCell<Option<StreamingFacts>>,
     backups: OnceCell<Result<Backups, String>>,
+    /// What ssh said when it did not connect, or said too much.
+    ssh: OnceCell<(i32, String)>,
+    /// How long cron has not run.
+    silence: Option<String>,
 }
 
 impl Context {
     pub(super) fn new(server: ServerConfig, options: CheckOptions) -> Context {
+        let known = options.known.clone();
+        let facts = known
+            .facts
+            .map_or_else(OnceCell::new, |facts| OnceCell::from(Some(facts)));
+        let streaming = known
+            .streaming
+            .map_or_else(OnceCell::new, |facts| OnceCell::from(Some(facts)));
+        // Before the checks take locks themselves.
+        let silence = advice::cron_silence(&server);
         Context {
             catalog: Catalog::of(&server),
             server,
             options,
-            facts: OnceCell::new(),
-            streaming: OnceCell::new(),
+            facts,
+            streaming,
             backups: OnceCell::new(),
+            ssh: OnceCell::new(),
+            silence,
         }
     }
 
@@ -43,9 +58,33 @@ impl Context {
 
     /// What PostgreSQL says of itself; `None` when there is no answer.
     pub(super) fn facts(&self) -> Option<&Facts> {
+        self.answer()?.as_ref().ok()
+    }
+
+    /// Why PostgreSQL says nothing; `None` also where it is not asked.
+    pub(super) fn no_answer(&self) -> Option<&PgError> {
+        self.answer()?.as_ref().err()
+    }
+
+    fn answer(&self) -> Option<&Result<Facts, PgError>> {
         self.facts
-            .get_or_init(|| gather(self.server.usable_conninfo()?, self.slot_name()))
+            .get_or_init(|| Some(ask(self.server.usable_conninfo()?, self.slot_name())))
             .as_ref()
+    }
+
+    /// Notes what ssh said, for advice.
+    pub(super) fn note_ssh(&self, code: i32, stderr: &str) {
+        let _ = self.ssh.set((code, stderr.to_owned()));
+    }
+
+    /// What ssh said when it did not connect, or said too much.
+    pub(super) fn ssh_refusal(&self) -> Option<&(i32, String)> {
+        self.ssh.get()
+    }
+
+    /// How long cron has certainly not run, in words; `None` when it may have run a moment ago.
+    pub(super) fn cron_silence(&self) -> Option<&str> {
+        self.silence.as_deref()
     }
 
     /// What the replication protocol says; `None` when the server has no use for it.
@@ -118,10 +157,13 @@ impl Context {
 
 /// Connects and asks. No answer is a line in the log.
 pub(super) fn gather(conninfo: &str, slot_name: Option<&str>) -> Option<Facts> {
+    ask(conninfo, slot_name).ok()
+}
+
+fn ask(conninfo: &str, slot_name: Option<&str>) -> Result<Facts, PgError> {
     Session::connect(conninfo)
         .and_then(|mut session| Facts::gather(&mut session, slot_name))
-        .map_err(|error| no_answer(&error))
-        .ok()
+        .inspect_err(no_answer)
 }
 
 /// Connects and asks by the replication protocol.

@@ -3,7 +3,7 @@
 use crate::base::error::strerror;
 
 use super::context::Context;
-use super::{Cancelled, Sink};
+use super::{Cancelled, Intrusion, Sink};
 
 pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if context.server.disabled {
@@ -12,6 +12,15 @@ pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let Ok(catalog) = &context.catalog else {
         return Ok(());
     };
+    if context.options.intrusion == Intrusion::Examination {
+        let missing = catalog
+            .layout()
+            .directories()
+            .into_iter()
+            .find(|path| !path.is_dir());
+        let hint = missing.map_or_else(String::new, |path| format!("{}: missing", path.display()));
+        return sink.report("directories", missing.is_none(), hint);
+    }
     match catalog.create_directories() {
         Ok(()) => sink.report("directories", true, ""),
         Err(error) => {

@@ -1,24 +1,18 @@
 //! What the way of taking backups needs: ssh, the client programs of PostgreSQL.
 
-use std::os::unix::process::CommandExt;
-use std::process::{Output, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::process::Output;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-
-use crate::base::process::{self, exit_code};
+use crate::base::process::exit_code;
 use crate::base::shell;
 use crate::config::BackupMethod;
 use crate::postgres::client_program::ClientProgram;
-use crate::transport::{Remote, SshOptions};
+use crate::transport::{Remote, SshOptions, run_while};
 
 use super::context::Context;
-use super::{Cancelled, Sink};
+use super::{Cancelled, Sink, SshAnswer};
 
-/// How often the wait for ssh looks whether anybody still waits for the result.
-const TICK: Duration = Duration::from_millis(50);
+/// A shell's exit code for a program that does not exist.
+const NOT_FOUND: i32 = 127;
 
 /// What Barman adds to every ssh command of the configuration.
 const BATCH_OPTIONS: &str = "-o BatchMode=yes -o StrictHostKeyChecking=no";
@@ -29,14 +23,14 @@ pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
         return Ok(());
     }
     if let Some(command) = &server.primary_ssh_command {
-        return ssh(command, "Barman primary node", sink).map(|_| ());
+        return ssh(context, command, "Barman primary node", sink).map(|_| ());
     }
     match server.backup_method {
         BackupMethod::Rsync | BackupMethod::Snapshot => {
             let Some(command) = &server.ssh_command else {
                 return Ok(()); // said by the check "configuration"
             };
-            if ssh(command, "PostgreSQL server", sink)? {
+            if ssh(context, command, "PostgreSQL server", sink)? {
                 forgotten_label(context, command, sink)?;
             }
             exclusive(context, sink)
@@ -51,23 +45,41 @@ pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
 }
 
 /// Runs `true` on the other host. Says whether that worked.
-fn ssh(command: &str, host: &str, sink: &Sink) -> Result<bool, Cancelled> {
-    let output = match remote(command, "true", sink)? {
-        Ok(output) => output,
-        Err(reason) => return sink.report("ssh", false, reason).map(|()| false),
+fn ssh(context: &Context, command: &str, host: &str, sink: &Sink) -> Result<bool, Cancelled> {
+    let answer = match &context.options.known.ssh {
+        Some(answer) => answer.clone(),
+        None => match remote(command, "true", sink)? {
+            Ok(output) => answer(&output),
+            Err(reason) => {
+                context.note_ssh(NOT_FOUND, "");
+                return sink.report("ssh", false, reason).map(|()| false);
+            }
+        },
     };
-    if !output.status.success() {
-        let code = exit_code(output.status);
-        log::error!(target: "barman.server", "ssh: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    if answer.code != 0 || answer.noisy || !answer.stderr.is_empty() {
+        context.note_ssh(answer.code, &answer.stderr);
+    }
+    if answer.code != 0 {
+        let code = answer.code;
+        log::error!(target: "barman.server", "ssh: {}", answer.stderr.trim_end());
         let hint = format!("Connection failed using '{command} {BATCH_OPTIONS}' return code {code}");
         return sink.report("ssh", false, hint).map(|()| false);
     }
     sink.report("ssh", true, host)?;
-    if !(output.stdout.is_empty() && output.stderr.is_empty()) {
+    if answer.noisy || !answer.stderr.is_empty() {
         let hint = "the configured ssh_command must not add anything to the remote command output";
         sink.report("ssh output clean", false, hint)?;
     }
     Ok(true)
+}
+
+/// What a command that prints nothing says about the connection.
+fn answer(output: &Output) -> SshAnswer {
+    SshAnswer {
+        code: exit_code(output.status),
+        noisy: !output.stdout.is_empty(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
 }
 
 /// A `backup_label` in the data directory of a server that is down: it would start from the wrong checkpoint.
@@ -97,47 +109,10 @@ fn remote(command: &str, what: &str, sink: &Sink) -> Result<Result<Output, Strin
         Ok(remote) => remote.ssh_words(),
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let Some((program, arguments)) = words.split_first() else {
-        return Ok(Err("the ssh command is empty".to_owned()));
-    };
-    let started = process::command(program)
-        .args(arguments)
-        .arg(what)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn();
-    let child = match started {
-        Ok(child) => child,
-        Err(error) => {
-            log::error!(target: "barman.server", "cannot run \"{program}\": {error}");
-            return Ok(Err(format!(
-                "Connection failed using '{command} {BATCH_OPTIONS}' return code 127"
-            )));
-        }
-    };
-    let group = i32::try_from(child.id()).map(Pid::from_raw);
-    let (sender, answer) = mpsc::channel();
-    let waiter = std::thread::Builder::new().spawn(move || sender.send(child.wait_with_output()));
-    if let Err(error) = waiter {
-        return Ok(Err(format!("cannot start a thread: {error}")));
-    }
-    loop {
-        match answer.recv_timeout(TICK) {
-            Ok(outcome) => return Ok(outcome.map_err(|error| error.to_string())),
-            Err(RecvTimeoutError::Disconnected) => return Ok(Err("the ssh command was lost".to_owned())),
-            Err(RecvTimeoutError::Timeout) => {
-                if let Err(cancelled) = sink.go_on() {
-                    // The group: ssh may have started a proxy.
-                    if let Ok(group) = group {
-                        let _ = killpg(group, Signal::SIGKILL);
-                    }
-                    return Err(cancelled);
-                }
-            }
-        }
-    }
+    Ok(run_while(&words, what, || sink.go_on())?.map_err(|error| {
+        log::error!(target: "barman.server", "cannot run \"{command}\": {error}");
+        format!("Connection failed using '{command} {BATCH_OPTIONS}' return code 127")
+    }))
 }
 
 /// Exclusive backups exist up to PostgreSQL 14, and on a primary only.

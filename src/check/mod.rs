@@ -7,6 +7,7 @@
 //! a mounted directory. When the time is up, the report says so and the thread is left to itself; it stops at its next
 //! step, and takes the ssh process it waits for with it.
 
+pub mod advice;
 mod archiver;
 mod arrivals;
 mod backups;
@@ -26,6 +27,7 @@ mod wal;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +36,11 @@ use std::time::{Duration, Instant};
 
 use crate::base::interrupt::{self, Interrupted};
 use crate::config::ServerConfig;
+use crate::postgres::client::PgError;
+use crate::postgres::facts::Facts;
+use crate::postgres::streaming::StreamingFacts;
 
+use advice::{Advice, Failed, Standing};
 use context::Context;
 
 /// How often the wait for results looks for signals.
@@ -56,6 +62,8 @@ pub struct CheckResult {
     pub perfdata: Option<Perfdata>,
     /// Whether no backup may begin while this check fails.
     pub blocks_backup: bool,
+    /// What to do about a failure.
+    pub advice: Option<Advice>,
 }
 
 /// A figure for Nagios, in bytes.
@@ -121,6 +129,30 @@ pub enum Intrusion {
     Operator,
     /// A monitoring system's check: nothing happens to PostgreSQL or the archive.
     Monitoring,
+    /// An examination: nothing happens at all. Missing directories are reported and not created.
+    Examination,
+}
+
+/// What is known already, from somebody who has asked: it is not asked again.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// What PostgreSQL says of itself, or why it says nothing.
+    pub facts: Option<Result<Facts, PgError>>,
+    /// What the replication protocol says.
+    pub streaming: Option<StreamingFacts>,
+    /// What came of running a command over ssh.
+    pub ssh: Option<SshAnswer>,
+}
+
+/// How a command over ssh ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshAnswer {
+    /// Its exit code; 255 when ssh could not connect.
+    pub code: i32,
+    /// Whether the other host added anything to its standard output.
+    pub noisy: bool,
+    /// Its standard error, with ssh's own messages.
+    pub stderr: String,
 }
 
 /// How to check.
@@ -132,6 +164,8 @@ pub struct CheckOptions {
     pub intrusion: Intrusion,
     /// The main configuration file, for hook scripts.
     pub configuration: PathBuf,
+    /// What need not be asked.
+    pub known: Known,
 }
 
 impl CheckOptions {
@@ -148,6 +182,7 @@ impl CheckOptions {
             timeout: (seconds > 0).then(|| Duration::from_secs(u64::from(seconds))),
             intrusion,
             configuration,
+            known: Known::default(),
         }
     }
 }
@@ -177,16 +212,18 @@ pub fn check(
 ) -> Result<CheckReport, CheckError> {
     let (sender, events) = mpsc::channel();
     let cancelled = Arc::new(AtomicBool::new(false));
-    let sink = Sink {
-        server: server.name.clone(),
-        sender,
-        cancelled: Arc::clone(&cancelled),
-    };
+    let cancelled_by_us = Arc::clone(&cancelled);
     let (config, options_of_thread) = (server.clone(), options.clone());
     std::thread::Builder::new()
         .name(format!("check {}", server.name))
         .spawn(move || {
             let context = Context::new(config, options_of_thread);
+            let sink = Sink {
+                context: &context,
+                obstacles: RefCell::default(),
+                sender,
+                cancelled: cancelled_by_us,
+            };
             if run(&context, &sink).is_ok() {
                 sink.done();
             }
@@ -246,6 +283,7 @@ fn collect(
                 hint: "barman check command timed out".to_owned(),
                 perfdata: None,
                 blocks_backup: true,
+                advice: Some(out_of_time(server)),
             };
             log_failure(&server.name, &result);
             listener.result(&result);
@@ -271,6 +309,12 @@ fn collect(
     }
 }
 
+/// Something waits for an answer that does not come.
+fn out_of_time(server: &ServerConfig) -> Advice {
+    Advice::broken("something did not answer in time; what was checked before it is above")
+        .here(format!("barman doctor {}", server.name))
+}
+
 fn log_failure(server: &str, result: &CheckResult) {
     log::error!(target: "barman.server", "Check '{}' failed for server '{server}'", result.name);
 }
@@ -287,14 +331,15 @@ enum Event {
 struct Cancelled;
 
 /// Where the checks put their results.
-#[derive(Debug, Clone)]
-struct Sink {
-    server: String,
+struct Sink<'a> {
+    context: &'a Context,
+    /// The checks that failed and keep backups from beginning, each after the one that it follows from.
+    obstacles: RefCell<Vec<&'static str>>,
     sender: mpsc::Sender<Event>,
     cancelled: Arc<AtomicBool>,
 }
 
-impl Sink {
+impl Sink<'_> {
     /// A result that keeps a backup from beginning when it is a failure.
     fn report(&self, name: &'static str, ok: bool, hint: impl Into<String>) -> Result<(), Cancelled> {
         self.send(name, ok, hint.into(), None, true)
@@ -318,20 +363,48 @@ impl Sink {
         perfdata: Option<Perfdata>,
         blocks_backup: bool,
     ) -> Result<(), Cancelled> {
-        let result = CheckResult {
+        let mut result = CheckResult {
             name,
             ok,
             hint,
             perfdata,
             blocks_backup,
+            advice: None,
         };
         self.go_on()?;
+        if !ok {
+            self.advise(&mut result);
+        }
+        let server = &self.context.server.name;
         if ok {
-            log::debug!(target: "barman.server", "Check '{name}' succeeded for server '{}'", self.server);
+            log::debug!(target: "barman.server", "Check '{name}' succeeded for server '{server}'");
         } else {
-            log_failure(&self.server, &result);
+            log_failure(server, &result);
         }
         self.sender.send(Event::Result(result)).map_err(|_| Cancelled)
+    }
+
+    /// Adds what can be done about a failure.
+    fn advise(&self, result: &mut CheckResult) {
+        let mut obstacles = self.obstacles.borrow_mut();
+        result.advice = Failed {
+            context: self.context,
+            name: result.name,
+            hint: &result.hint,
+            obstacles: &obstacles,
+        }
+        .advice();
+        if !result.blocks_backup {
+            return;
+        }
+        if let Some(Standing::Follows(root)) = result.advice.as_ref().map(|advice| advice.standing)
+            && !obstacles.contains(&root)
+        {
+            obstacles.push(root);
+        }
+        if !obstacles.contains(&result.name) {
+            obstacles.push(result.name);
+        }
     }
 
     /// A message that belongs to the last result.

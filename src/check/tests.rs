@@ -10,7 +10,9 @@ use std::sync::atomic::AtomicU32;
 use super::*;
 use crate::catalog::{BackupId, BackupInfo, BackupStatus, Catalog};
 use crate::config::Config;
+use crate::postgres::facts::ArchiverStatistics;
 use crate::postgres::lsn::Lsn;
+use crate::postgres::version::PgVersion;
 use crate::postgres::wal_header::sample_header;
 use crate::postgres::wal_name::SegmentName;
 
@@ -240,6 +242,7 @@ fn the_time_limit_ends_the_check_and_its_ssh_process() {
         timeout: Some(Duration::from_millis(1500)),
         intrusion: Intrusion::Operator,
         configuration: PathBuf::new(),
+        known: Known::default(),
     };
     let report = check(&server, &options, &Unheard).unwrap();
     let last = report.results.last().unwrap();
@@ -367,4 +370,165 @@ fn what_was_put_aside_is_named_with_its_remedy() {
     );
     write("errors/000000010000000000000005.20260101T000000Z.foreign", 42);
     assert!(!hint().contains("identity.json"), "{}", hint());
+}
+
+/// The advice about a check, in short: how bad, the cause, and the first action.
+fn advice_of(report: &CheckReport, name: &str) -> (Standing, String, String) {
+    let advice = found(report, name).unwrap().advice.clone().expect(name);
+    let action = advice.steps.first().map(|step| step.action.clone());
+    (advice.standing, advice.cause, action.unwrap_or_default())
+}
+
+#[test]
+fn failures_come_with_their_cause_and_the_order_of_repairs() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.directory.join("m/wals/m-xlog.db"), "").unwrap();
+    let refused = sandbox.program(
+        "refused",
+        "echo 'postgres@db: Permission denied (publickey).' >&2; exit 255",
+    );
+    let options = format!("ssh_command = {refused} -p 2222 postgres@db\nminimum_redundancy = 1\n");
+    let text = sandbox.server(&options);
+    let report = report(&text, Intrusion::Monitoring);
+    assert!(
+        report
+            .results
+            .iter()
+            .all(|result| result.ok == result.advice.is_none()),
+        "{report:?}"
+    );
+
+    let (standing, cause, _) = advice_of(&report, "PostgreSQL");
+    assert_eq!(standing, Standing::Broken);
+    assert!(
+        cause.starts_with("there is no socket of PostgreSQL here"),
+        "{cause}"
+    );
+    // It is listed before, and repaired after.
+    assert_eq!(
+        advice_of(&report, "WAL archive").0,
+        Standing::Follows("PostgreSQL")
+    );
+    let (standing, _, command) = advice_of(&report, "minimum redundancy requirements");
+    assert_eq!(
+        (standing, command.as_str()),
+        (Standing::Follows("PostgreSQL"), "barman backup m")
+    );
+    let ssh = found(&report, "ssh").unwrap().advice.clone().unwrap();
+    assert!(ssh.cause.contains("accepts no key of this user"), "{ssh:?}");
+    assert!(
+        ssh.steps
+            .iter()
+            .any(|step| step.action == "ssh-copy-id -p 2222 postgres@db"),
+        "{ssh:?}"
+    );
+}
+
+#[test]
+fn what_has_not_happened_yet_is_not_broken() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server("minimum_redundancy = 1\nlast_backup_maximum_age = 1 DAYS");
+    let mut options = CheckOptions::new(&server, None, Intrusion::Examination, PathBuf::new());
+    fs::write(sandbox.directory.join("m/wals/m-xlog.db"), "").unwrap();
+    options.known.facts = Some(Ok(new_server()));
+    let fresh = check(&server, &options, &Unheard).unwrap();
+    let (standing, _, command) = advice_of(&fresh, "WAL archive");
+    assert_eq!(
+        (standing, command.as_str()),
+        (Standing::NotYet, "barman switch-wal --force --archive m")
+    );
+    // WAL comes first, then the backup.
+    let (standing, cause, _) = advice_of(&fresh, "minimum redundancy requirements");
+    assert_eq!(
+        (standing, cause.as_str()),
+        (Standing::Follows("WAL archive"), "no backup has been taken yet")
+    );
+    fs::write(
+        sandbox.directory.join("m/wals/m-xlog.db"),
+        "000000010000000000000001\t16777216\t1.0\tNone\tNone\n",
+    )
+    .unwrap();
+    let archiving = check(&server, &options, &Unheard).unwrap();
+    for name in ["minimum redundancy requirements", "backup maximum age"] {
+        assert_eq!(
+            advice_of(&archiving, name),
+            (
+                Standing::NotYet,
+                "no backup has been taken yet".to_owned(),
+                "barman backup m".to_owned()
+            )
+        );
+    }
+}
+
+#[test]
+fn wal_that_goes_elsewhere_is_broken() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.directory.join("m/wals/m-xlog.db"), "").unwrap();
+    let server = sandbox.server("");
+    let mut options = CheckOptions::new(&server, None, Intrusion::Examination, PathBuf::new());
+    let mut facts = new_server();
+    facts.archiver = Some(ArchiverStatistics {
+        archived_count: Some(7),
+        failed_count: Some(0),
+        is_archiving: Some(true),
+        last_archived_wal: Some("000000010000000000000007".to_owned()),
+        ..ArchiverStatistics::default()
+    });
+    options.known.facts = Some(Ok(facts.clone()));
+    let (standing, cause, _) = advice_of(&check(&server, &options, &Unheard).unwrap(), "WAL archive");
+    assert_eq!(standing, Standing::Broken);
+    assert!(cause.starts_with("PostgreSQL has archived 7 segments"), "{cause}");
+
+    // A role without privileges, on a version whose functions have other names.
+    facts.has_backup_privileges = false;
+    facts.has_monitoring_privileges = false;
+    facts.user = Some("Barman".to_owned());
+    facts.forbidden_functions = vec!["pg_backup_start(text,bool)"];
+    options.known.facts = Some(Ok(facts));
+    let report = check(&server, &options, &Unheard).unwrap();
+    let advice = found(&report, "no access to backup functions")
+        .unwrap()
+        .advice
+        .clone()
+        .unwrap();
+    let statements: Vec<&str> = advice.steps.iter().map(|step| step.action.as_str()).collect();
+    assert_eq!(
+        statements,
+        [
+            "GRANT pg_monitor TO \"Barman\";",
+            "GRANT EXECUTE ON FUNCTION pg_catalog.pg_backup_start(text,bool) TO \"Barman\";"
+        ]
+    );
+}
+
+/// A server that archives and has had nothing to archive.
+fn new_server() -> Facts {
+    let mut facts = Facts::default();
+    facts.version = PgVersion(150_000);
+    facts.version_supported = true;
+    facts.has_backup_privileges = true;
+    facts.has_monitoring_privileges = true;
+    facts.archive_mode = Some("on".to_owned());
+    facts.archive_command = Some("barman-wal-archive here m %p".to_owned());
+    facts.archiver = Some(ArchiverStatistics {
+        archived_count: Some(0),
+        failed_count: Some(0),
+        is_archiving: Some(true),
+        ..ArchiverStatistics::default()
+    });
+    facts
+}
+
+#[test]
+fn an_examination_creates_nothing() {
+    let sandbox = Sandbox::new();
+    fs::remove_dir(sandbox.directory.join("m/errors")).unwrap();
+    let report = report(&sandbox.server(""), Intrusion::Examination);
+    let (standing, _, command) = advice_of(&report, "directories");
+    assert_eq!(
+        (standing, command.as_str()),
+        (Standing::NotYet, "barman doctor --fix m")
+    );
+    assert!(!sandbox.directory.join("m/errors").exists());
 }

@@ -49,6 +49,7 @@ commands! {
     SwitchWal(super::switch_wal::SwitchWal),
     Check(super::check::Check),
     Diagnose(super::diagnose::Diagnose),
+    Doctor(super::doctor::Doctor),
     SyncInfo(super::sync_info::SyncInfo),
     SyncBackup(super::sync_backup::SyncBackup),
     SyncWals(super::sync_wals::SyncWals),

@@ -6,6 +6,7 @@ use crate::base::report::Reporter;
 use crate::changes::{ChangeError, Queue};
 use crate::config::Config;
 use crate::cron;
+use crate::output::planned::PlannedRetention;
 
 /// Do the maintenance that is due: archive WAL files, check backups, apply retention policies
 #[derive(Debug, clap::Args)]
@@ -13,11 +14,17 @@ pub(super) struct Cron {
     /// Let the processes that are started write to the standard output and error of this one
     #[arg(long)]
     keep_descriptors: bool,
+    /// Say what the retention policies would remove and why, and do nothing: nothing is archived or started either
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Cron {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
         session.watch_signals()?;
+        if self.dry_run {
+            return foresee(session);
+        }
         let program = session.this_program(self.keep_descriptors)?;
         let changed = apply_changes(session)?;
         let context = cron::Context {
@@ -58,4 +65,16 @@ fn apply_changes(session: &Session) -> Result<Option<Config>, Failure> {
             Ok(None)
         }
     }
+}
+
+fn foresee(session: &Session) -> Result<(), Failure> {
+    let servers = session.every_server()?;
+    for forecast in cron::foresee(session.config_path()?, &servers, &session.output) {
+        session.output.show(&PlannedRetention {
+            server: &forecast.server,
+            plan: forecast.retention.as_ref(),
+            postponed: forecast.postponed.as_deref(),
+        });
+    }
+    Ok(())
 }

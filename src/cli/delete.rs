@@ -7,10 +7,14 @@ use super::session::Session;
 use crate::base::report::Reporter;
 use crate::catalog::{Deletion, DeletionError};
 use crate::hooks::HookRunner;
+use crate::output::planned::PlannedDeletion;
 
 /// Delete a backup, and the WAL files that nothing needs then
 #[derive(Debug, clap::Args)]
 pub(super) struct Delete {
+    /// Say what would be removed and why, and do nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     backup: BackupArgument,
 }
@@ -23,8 +27,23 @@ impl Delete {
         };
         let hooks = HookRunner::of_server(found.server, session.config_path()?);
         let output = session.output.named("barman.backup");
-        let deletion = Deletion::by_operator(&found.catalog, found.server, &hooks, &output);
-        let Err(error) = deletion.run(&found.id) else {
+        let catalog = if self.dry_run {
+            found.catalog.looking_only()
+        } else {
+            found.catalog.clone()
+        };
+        let deletion = Deletion::by_operator(&catalog, found.server, &hooks, &output);
+        let outcome = if self.dry_run {
+            deletion.plan(&found.id).map(|plan| {
+                session.output.show(&PlannedDeletion {
+                    server: &found.server.name,
+                    plan: &plan,
+                });
+            })
+        } else {
+            deletion.run(&found.id)
+        };
+        let Err(error) = outcome else {
             return Ok(());
         };
         match &error {

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use clap_complete::Shell;
 
 use super::client;
+use super::completions;
 use super::manager::Manager;
 use super::wal_archive::WalArchive;
 use super::wal_restore::WalRestore;
@@ -69,7 +69,7 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
 fn write(what: &What) -> Result<(), PathError> {
     let (directory, files) = match what {
         What::Man(destination) => (&destination.directory, manual_pages()),
-        What::Completions(destination) => (&destination.directory, completions()),
+        What::Completions(destination) => (&destination.directory, completions::files(programs())),
     };
     fs::create_dir_all(directory).at("create", directory)?;
     for (name, content) in files {
@@ -246,20 +246,6 @@ fn page(command: Command) -> Vec<u8> {
     text
 }
 
-/// The completions of every program for every shell, by file name.
-fn completions() -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    for mut program in programs() {
-        let name = program.get_name().to_owned();
-        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut program, &name, &mut text);
-            files.insert(clap_complete::Generator::file_name(&shell, &name), text);
-        }
-    }
-    files
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -299,7 +285,7 @@ mod tests {
 
     #[test]
     fn completions_are_current() {
-        compare("conf/completions", &completions());
+        compare("conf/completions", &completions::files(programs()));
     }
 
     #[test]
@@ -307,7 +293,7 @@ mod tests {
         let pages = manual_pages();
         assert_eq!(
             pages.keys().filter(|name| name.starts_with("barman-")).count(),
-            39 + 2
+            40 + 2
         );
         for (name, text) in &pages {
             assert!(text.len() > 15, "{name}");

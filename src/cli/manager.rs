@@ -38,9 +38,10 @@ pub(super) struct Manager {
 
 /// Runs the manager.
 pub(super) fn main(program: &'static str, arguments: Vec<OsString>) -> ExitCode {
-    // Two commands are not for operators: they have nothing to do with configuration, and no place in the help.
+    // Three commands are not for operators: they have nothing to do with configuration, and no place in the help.
     match arguments.get(1).and_then(|word| word.to_str()) {
         Some("agent") => return super::agent::main(&arguments),
+        Some("complete") => return super::complete::main(&arguments),
         Some("generate") => return super::generate::main(arguments),
         _ => {}
     }

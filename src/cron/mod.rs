@@ -4,6 +4,7 @@
 //! others waiting; retention policies are enforced here. A lock for each server keeps two runs apart.
 
 mod child;
+mod foresight;
 pub mod streaming;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::hooks::HookRunner;
 use crate::merge;
 
 pub use child::Program;
+pub use foresight::{Forecast, foresee};
 
 /// The command, and the ending of its lock's name.
 const RECEIVE_WAL: &str = "receive-wal";

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Format, Output, Page, Render, Stream, servers};
+use super::{Format, Output, Page, Render, Stream, advice, redacted, servers};
 use crate::base::report::Reporter;
 use crate::check::{CheckReport, CheckResult, Listener, Perfdata};
 use crate::config::ServerConfig;
@@ -11,13 +11,14 @@ use crate::config::ServerConfig;
 #[derive(Debug)]
 pub struct LiveChecks<'a> {
     output: &'a Output,
+    hints: bool,
 }
 
 impl<'a> LiveChecks<'a> {
-    /// Starts with the line of the server.
+    /// Starts with the line of the server. With `hints`, what to do about a failure follows it on lines of their own.
     #[must_use]
-    pub fn of(output: &'a Output, server: &ServerConfig) -> LiveChecks<'a> {
-        let live = LiveChecks { output };
+    pub fn of(output: &'a Output, server: &ServerConfig, hints: bool) -> LiveChecks<'a> {
+        let live = LiveChecks { output, hints };
         live.write(|page| page.line(format!("Server {}{}:", server.name, servers::state(server))));
         live
     }
@@ -41,6 +42,12 @@ impl Listener for LiveChecks<'_> {
                 page.bad("FAILED")
             };
             page.line(format!("\t{}: {verdict}{}", result.name, hint(result)));
+            if let Some(found) = result.advice.as_ref().filter(|_| self.hints) {
+                page.line(redacted(&format!("\t\t{}", advice::cause(found))));
+                for step in &found.steps {
+                    page.line(redacted(&format!("\t\t{}", advice::step(step))));
+                }
+            }
         });
     }
 
@@ -51,22 +58,33 @@ impl Listener for LiveChecks<'_> {
 
 /// The results of a server in JSON. People have seen them.
 #[derive(Debug)]
-pub struct CheckDocument<'a>(pub &'a CheckReport);
+pub struct CheckDocument<'a> {
+    /// The results.
+    pub report: &'a CheckReport,
+    /// Whether what to do about failures is among them.
+    pub hints: bool,
+}
 
 impl Render for CheckDocument<'_> {
     fn console(&self, _page: &mut Page) {}
 
     fn json(&self, document: &mut Map<String, Value>) {
         let results: Map<String, Value> = self
-            .0
+            .report
             .results
             .iter()
             .map(|result| {
                 let status = if result.ok { "OK" } else { "FAILED" };
-                (key(result.name), json!({"hint": result.hint, "status": status}))
+                let mut value = json!({"hint": result.hint, "status": status});
+                if let Some(found) = result.advice.as_ref().filter(|_| self.hints)
+                    && let Value::Object(members) = &mut value
+                {
+                    members.insert("advice".to_owned(), advice::value(found));
+                }
+                (key(result.name), value)
             })
             .collect();
-        document.insert(self.0.server.clone(), Value::Object(results));
+        document.insert(self.report.server.clone(), Value::Object(results));
     }
 }
 
@@ -232,6 +250,7 @@ mod tests {
             hint: "0 B".to_owned(),
             perfdata: Some(Perfdata::BackupSize(7)),
             blocks_backup: false,
+            advice: None,
         }];
         results.extend(failing.iter().map(|name| CheckResult {
             name,
@@ -239,6 +258,7 @@ mod tests {
             hint: String::new(),
             perfdata: None,
             blocks_backup: true,
+            advice: None,
         }));
         CheckReport {
             server: server.to_owned(),

@@ -3,13 +3,16 @@
 //! A command gets one [`Output`]. It is the [`Reporter`] of the domain, shows report structs through [`Render`], and
 //! remembers the exit code. What it writes has no passwords in it, whatever the format.
 
+mod advice;
 pub mod backup;
 pub mod backup_list;
 mod backup_show;
 pub mod check;
+pub mod doctor;
 pub mod keep;
 pub mod log_file;
 mod named;
+pub mod planned;
 pub mod processes;
 mod progress;
 pub mod recovery_windows;

@@ -23,10 +23,14 @@ pub struct Facts {
     pub version_text: Option<String>,
     /// Whether the version is one that can be backed up.
     pub version_supported: bool,
+    /// The role that asks.
+    pub user: Option<String>,
     /// Whether the user is a superuser.
     pub is_superuser: bool,
     /// Whether the user may start and stop backups, switch WAL and create restore points, and see all settings.
     pub has_backup_privileges: bool,
+    /// The functions that backups need and the user may not execute, with the types of their arguments.
+    pub forbidden_functions: Vec<&'static str>,
     /// Whether the user may see statistics and settings.
     pub has_monitoring_privileges: bool,
     /// Whether the user may run CHECKPOINT.
@@ -129,6 +133,7 @@ impl Facts {
         facts.version_text = optional(session.value("SELECT version()", &[]))?
             .flatten()
             .and_then(|text| server_text(&text));
+        facts.user = optional(session.value("SELECT CURRENT_USER", &[]))?.flatten();
         facts.is_superuser =
             session.truth("SELECT usesuper FROM pg_catalog.pg_user WHERE usename = CURRENT_USER")?;
         facts.is_in_recovery = session.is_in_recovery()?;

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod client_program;
+pub mod connect_failure;
 pub mod conninfo;
 pub mod control_file;
 pub mod facts;

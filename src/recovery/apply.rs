@@ -27,6 +27,28 @@ pub struct Done {
     pub wal_files: u64,
 }
 
+/// Which WAL is delivered, and why that.
+fn wal_words(wal: Option<&WalDelivery>) -> String {
+    let Some(wal) = wal else {
+        return "deliver no WAL: PostgreSQL fetches it from here while it recovers".to_owned();
+    };
+    let names = || {
+        wal.selection
+            .files
+            .iter()
+            .chain(&wal.selection.partials)
+            .map(|file| &file.name)
+    };
+    match names().min().zip(names().max()) {
+        Some((first, last)) => format!(
+            "deliver {} WAL files, {first} to {last}, to {}: what recovery reads from the begin of the backup to its target",
+            names().count(),
+            wal.directory.display()
+        ),
+        None => "deliver no WAL: the archive has none that recovery reads".to_owned(),
+    }
+}
+
 /// Carries a plan out on one host.
 pub struct Applier<'a> {
     /// The plan.
@@ -72,7 +94,10 @@ impl Applier<'_> {
         self.reporter
             .info("Nothing is written (--dry-run). The restore would do this:");
         for path in &prepared.deletions {
-            self.reporter.info(&format!("\tremove {}", path.display()));
+            self.reporter.info(&format!(
+                "\tremove {}: the backup does not have it",
+                path.display()
+            ));
         }
         for item in &plan.push.items {
             self.reporter.info(&format!(
@@ -91,16 +116,19 @@ impl Applier<'_> {
             prepared.files,
             size::pretty_bytes(prepared.bytes)
         ));
-        if let Some(wal) = &plan.wal {
-            self.reporter.info(&format!(
-                "\tdeliver {} WAL files to {}",
-                wal.selection.files.len() + wal.selection.partials.len(),
-                wal.directory.display()
-            ));
-        }
+        self.reporter.info(&format!("\t{}", wal_words(plan.wal.as_ref())));
         for file in &plan.edits.files {
             self.reporter
                 .info(&format!("\twrite {}", plan.data.join(&file.path).display()));
+        }
+        for change in &plan.edits.changes {
+            self.reporter.info(&format!(
+                "\tset {} = {} in line {} of {}: it is the old server's",
+                change.key,
+                change.value.as_deref().unwrap_or("nothing"),
+                change.line,
+                change.file
+            ));
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ pub fn restore(
     let catalog = Catalog::of(context.config)?;
     let request = request::examine(context.config, &catalog, backup, destination, options, reporter)?;
     // As long as these are held, neither tool deletes the backup (gotcha B5) or what it builds on.
-    let _reading = hold_all(&catalog, &request)?;
+    let _reading = hold_all(&catalog, &request, options.dry_run)?;
     plan::check_directories(&request.source)?;
     if !options.dry_run {
         archive_waiting_wal(context, reporter);
@@ -86,11 +86,11 @@ pub fn restore(
 }
 
 /// Locks the backup and its chain, which is looked at again: somebody may have merged it in the meantime.
-fn hold_all(catalog: &Catalog, request: &Request) -> Result<Vec<LockFile>, RestoreError> {
+fn hold_all(catalog: &Catalog, request: &Request, looking: bool) -> Result<Vec<LockFile>, RestoreError> {
     let older = &request.source.older;
     let held = std::iter::once(&request.info.id)
         .chain(older.iter().map(|member| &member.id))
-        .map(|id| hold(catalog, id))
+        .filter_map(|id| hold(catalog, id, looking).transpose())
         .collect::<Result<Vec<_>, _>>()?;
     let now = request::older(catalog, &catalog.readable_backups()?.0, &request.info.id)?;
     if now != *older {
@@ -101,10 +101,16 @@ fn hold_all(catalog: &Catalog, request: &Request) -> Result<Vec<LockFile>, Resto
     Ok(held)
 }
 
-fn hold(catalog: &Catalog, id: &BackupId) -> Result<LockFile, RestoreError> {
+/// Whoever only looks leaves no lock file behind; where there is none, nobody changes the backup.
+fn hold(catalog: &Catalog, id: &BackupId, looking: bool) -> Result<Option<LockFile>, RestoreError> {
     let start = Instant::now();
     loop {
-        match catalog.locks().backup_reader(id) {
+        let lock = if looking {
+            LockFile::look(&catalog.locks().backup_id_path(id))
+        } else {
+            catalog.locks().backup_reader(id).map(Some)
+        };
+        match lock {
             Ok(lock) => return Ok(lock),
             Err(LockError::Busy { .. }) if start.elapsed() < PATIENCE => {
                 crate::base::interrupt::check()?;

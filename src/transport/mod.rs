@@ -5,15 +5,19 @@
 //! that are not OpenSSH each command is a process of its own; for the local host it is `sh -c`.
 //! Nothing is left behind when a `Remote` is dropped: no process, no socket, no directory.
 
+mod bounded;
 mod direct;
 pub mod frame;
 mod master;
 pub mod patience;
 mod remote;
+mod ssh_failure;
 
+pub use bounded::run_while;
 pub(crate) use direct::pipe;
 pub(crate) use master::{faster_ciphers, is_openssh};
 pub use remote::{Channel, Ending, Remote, RunOutput, SshOptions};
+pub use ssh_failure::SshFailure;
 
 /// The other host could not be reached, or the connection was lost.
 #[derive(Debug, thiserror::Error)]

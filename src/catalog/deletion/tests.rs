@@ -313,3 +313,66 @@ fn leftovers_of_deleted_backups_go_unless_a_deletion_is_at_work() {
     assert!(!gone.exists());
     assert!(unfinished.exists() && foreign.exists());
 }
+
+/// Everything below a directory, with the times of last change of files and directories alike.
+fn traces(root: &Path) -> Vec<(PathBuf, i64, i64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    walkdir::WalkDir::new(root)
+        .sort_by_file_name()
+        .into_iter()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            let change = metadata.ctime() * 1_000_000_000 + metadata.ctime_nsec();
+            (entry.into_path(), change, metadata.mtime_nsec(), metadata.len())
+        })
+        .collect()
+}
+
+#[test]
+fn a_dry_run_foresees_what_happens_and_leaves_no_trace() {
+    let mut lab = Lab::new("foreseen");
+    lab.config.retention_policy = Some("REDUNDANCY 1".to_owned());
+    // A lock file that is missing stays missing, a last line that was cut short stays cut short.
+    fs::remove_file(lab.root.join(".main-xlogdb.lock")).unwrap();
+    let before = traces(&lab.root);
+    let (hooks, looking) = (lab.hooks(), lab.catalog.looking_only());
+    let planned = Deletion::by_operator(&looking, &lab.config, &hooks, &lab.lines)
+        .plan(&id(0))
+        .unwrap();
+    let (plan, foreseen) = enforcement::foresee(&lab.catalog, &lab.config, &hooks, &lab.lines)
+        .unwrap()
+        .unwrap();
+    assert_eq!(traces(&lab.root), before);
+
+    let reasons: Vec<String> = plan
+        .judgements
+        .values()
+        .map(|one| one.reason.to_string())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "there are 1 newer full backups",
+            "there are 1 newer full backups",
+            "number 1 of the 1 newest full backups"
+        ]
+    );
+    let taken = |plan: &DeletionPlan| -> Vec<String> {
+        let entries = plan.steps.iter().filter_map(|step| step.wal.as_ref()).flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.name.clone()).collect();
+        // The first segment of the lab is twice in the database.
+        names.dedup();
+        names
+    };
+    assert_eq!(taken(&planned), (1..=4).map(segment).collect::<Vec<_>>());
+    let all: Vec<String> = foreseen
+        .iter()
+        .flat_map(|one| taken(one.outcome.as_ref().unwrap()))
+        .collect();
+    assert_eq!(all, (1..=7).map(segment).collect::<Vec<_>>(), "each of them once");
+
+    lab.enforce();
+    assert_eq!((lab.status(0), lab.status(1)), (None, None));
+    assert_eq!(lab.segments(), [8, 9, 10]);
+}

@@ -162,7 +162,7 @@ fn quoted(words: Vec<String>) -> String {
 }
 
 /// The commands that Barman does not have; its list of choices is reproduced to the letter.
-const OWN: [&str; 2] = ["merge", "recovery-windows"];
+const OWN: [&str; 3] = ["doctor", "merge", "recovery-windows"];
 
 fn subcommand_names(root: &Command) -> Vec<String> {
     root.get_subcommands()

@@ -41,7 +41,6 @@ impl Facts {
         } else {
             ["pg_start_backup(text,bool,bool)", "pg_stop_backup(bool,bool)"]
         };
-        let mut may_execute = true;
         for function in functions
             .into_iter()
             .chain(["pg_switch_wal()", "pg_create_restore_point(text)"])
@@ -50,9 +49,11 @@ impl Facts {
                 "SELECT pg_catalog.has_function_privilege(CURRENT_USER, $1, 'EXECUTE')",
                 &[function],
             );
-            may_execute &= optional(allowed)?.flatten().as_deref() == Some("t");
+            if optional(allowed)?.flatten().as_deref() != Some("t") {
+                self.forbidden_functions.push(function);
+            }
         }
-        self.has_backup_privileges = may_execute && self.has_monitoring_privileges;
+        self.has_backup_privileges = self.forbidden_functions.is_empty() && self.has_monitoring_privileges;
         if self.version.at_least(14) {
             let member = "SELECT pg_catalog.pg_has_role(CURRENT_USER, 'pg_checkpoint', 'USAGE')";
             self.has_checkpoint_privileges = optional(session.truth(member))?.unwrap_or(false);

@@ -7,6 +7,7 @@ use crate::support::cluster::{Cluster, Version};
 use crate::support::lab::{Lab, LabOptions, Moment, mark};
 use crate::support::proof::prove;
 use crate::support::tool::Tool;
+use crate::support::tree::traces;
 
 use super::churn;
 
@@ -43,6 +44,7 @@ pub(super) fn week(tool: &Tool, version: Version, checksums: bool) {
     prove(&mut remote, &moments[3]);
     repaired(&lab, tool, newest, &mut local, &last);
     damaged_root_is_noticed(&lab, tool, &ids);
+    dry_runs_leave_no_trace(&lab, tool, &ids);
 
     // The tail of the chain becomes a full backup; what builds on it still does, and so does the next one.
     lab.manager.run(tool, &["merge", "main", middle]).success();
@@ -73,6 +75,42 @@ pub(super) fn week(tool: &Tool, version: Version, checksums: bool) {
         .success();
     let mut restored = lab.restore(tool, "linked", &linked, &[]);
     prove(&mut restored, &end);
+}
+
+/// Nothing changes in the catalog, not even a lock file is made.
+fn dry_runs_leave_no_trace(lab: &Lab, tool: &Tool, ids: &[String]) {
+    let home = lab.manager.home();
+    for entry in fs::read_dir(&home).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with('.') && name.ends_with(".lock") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let destination = lab.manager.directory.join("never");
+    let restore = [
+        "restore",
+        "--dry-run",
+        "main",
+        &ids[3],
+        &destination.display().to_string(),
+    ]
+    .map(str::to_owned);
+    let before = traces(&home);
+    for words in [
+        &restore.each_ref().map(String::as_str)[..],
+        &["merge", "--dry-run", "main", &ids[3]],
+        &["delete", "--dry-run", "main", &ids[0]],
+        &["cron", "--dry-run"],
+    ] {
+        let said = lab.manager.run(tool, words).success().stdout;
+        assert!(said.contains("main"), "{words:?}: {said}");
+        assert_eq!(traces(&home), before, "{words:?}");
+    }
+    assert!(!destination.exists());
+    // It says what there is to repair, and whoever has nothing to repair gets 0.
+    let doctor = lab.manager.run(tool, &["doctor", "main"]);
+    assert_eq!(traces(&home), before, "{}", doctor.stdout);
+    doctor.success();
 }
 
 /// A destination in which pages were damaged, files lost and files left is brought to the backup by a delta restore.

@@ -19,6 +19,25 @@ pub fn copy(from: &Path, to: &Path) {
     run(cp).success();
 }
 
+/// Everything below `root`, lock files too, with its last change: two that are equal saw no change in between, not even of
+/// the time of a directory.
+pub fn traces(root: &Path) -> Vec<(PathBuf, i64, i64, u64)> {
+    WalkDir::new(root)
+        .sort_by_file_name()
+        .into_iter()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            (
+                entry.into_path(),
+                metadata.ctime(),
+                metadata.ctime_nsec(),
+                metadata.len(),
+            )
+        })
+        .collect()
+}
+
 /// One line per file and directory below `root`, sorted: kind, mode, path, size, time, a digest.
 ///
 /// * Lock files are left out: both tools leave them behind, with a pid inside.

@@ -1,0 +1,97 @@
+//! PostgreSQL: what it allows, what the slot keeps, and what could be better.
+
+use super::Finding;
+use super::probe::{Answers, Postgres};
+use crate::base::size;
+use crate::check::advice::Advice;
+use crate::config::{BackupMethod, ServerConfig};
+
+/// More than these bytes kept by the slot are worth a line.
+const MUCH: u64 = 5 << 30;
+
+pub(super) fn examine(server: &ServerConfig, answers: &Answers) -> Vec<Finding> {
+    let Some(postgres) = answers.reached() else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    findings.extend(senders(server, postgres));
+    findings.extend(slots(server, postgres));
+    findings.extend(lost_slot(server, postgres));
+    findings
+}
+
+fn number(postgres: &Postgres, setting: &str) -> Option<u64> {
+    postgres.facts.setting(setting)?.parse().ok()
+}
+
+/// Connections for replication: one for `receive-wal`, two for `pg_basebackup`.
+fn senders(server: &ServerConfig, postgres: &Postgres) -> Option<Finding> {
+    let needed =
+        u64::from(server.streaming_archiver) + 2 * u64::from(server.backup_method == BackupMethod::Postgres);
+    let allowed = number(postgres, "max_wal_senders")?;
+    too_few("max_wal_senders", allowed, needed)
+}
+
+fn slots(server: &ServerConfig, postgres: &Postgres) -> Option<Finding> {
+    let needed = u64::from(server.streaming_archiver && server.slot_name.is_some());
+    let allowed = number(postgres, "max_replication_slots")?;
+    too_few("max_replication_slots", allowed, needed)
+}
+
+fn too_few(setting: &'static str, allowed: u64, needed: u64) -> Option<Finding> {
+    (allowed < needed).then(|| {
+        let advice = Advice::broken(format!(
+            "{setting} = {allowed}, and this server alone needs {needed}"
+        ));
+        Finding::new(
+            setting,
+            advice
+                .sql(format!("ALTER SYSTEM SET {setting} = 10;"))
+                .note("PostgreSQL has to be restarted for it"),
+        )
+    })
+}
+
+/// A slot whose WAL the server has removed (`max_slot_wal_keep_size`): streaming cannot go on from there.
+fn lost_slot(server: &ServerConfig, postgres: &Postgres) -> Option<Finding> {
+    let name = &server.name;
+    if postgres.wal_status.as_deref() != Some("lost") {
+        return None;
+    }
+    let advice = Advice::broken("the server has removed WAL that the slot was to keep (max_slot_wal_keep_size): the archive has a gap")
+        .here(format!("barman receive-wal --stop {name}"))
+        .here(format!("barman receive-wal --drop-slot {name} && barman receive-wal --create-slot {name}"))
+        .here(format!("barman receive-wal --reset {name}; barman cron"))
+        .here(format!("barman backup {name}"));
+    Some(Finding::new("replication slot", advice))
+}
+
+pub(super) fn remarks(server: &ServerConfig, answers: &Answers) -> Vec<Finding> {
+    let Some(postgres) = answers.reached() else {
+        return Vec::new();
+    };
+    let mut remarks = Vec::new();
+    if let Some(kept) = postgres.kept.filter(|kept| *kept > MUCH) {
+        let cause = format!(
+            "the slot makes the server keep {} of WAL: is receive-wal fast enough?",
+            size::pretty_bytes(kept)
+        );
+        remarks.push(Finding::new(
+            "replication slot",
+            Advice::broken(cause).here(format!("barman replication-status {}", server.name)),
+        ));
+    }
+    let facts = &postgres.facts;
+    if facts.version.at_least(15) && !facts.has_checkpoint_privileges {
+        let role = facts.user.as_deref().unwrap_or("barman");
+        let cause = format!("role {role} may not run CHECKPOINT, which 'switch-wal --force' does");
+        remarks.push(Finding::new(
+            "privileges",
+            Advice::broken(cause).sql(format!(
+                "GRANT pg_checkpoint TO {};",
+                crate::check::advice::identifier(role)
+            )),
+        ));
+    }
+    remarks
+}
