@@ -21,10 +21,11 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::error::PathError;
+use crate::base::error::{PathError, strerror};
+use crate::base::host;
 use crate::base::interrupt::Interrupted;
 use crate::base::lock::LockError;
 use crate::base::report::Reporter;
@@ -64,6 +65,21 @@ pub enum ArchiveError {
     /// A directory cannot be read, or the archive cannot be written.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// This account may not work in a directory where WAL arrives.
+    #[error(
+        "cannot archive the WAL in \"{}\": {}. The account '{account}' must own the directory, or be allowed to read, write and \
+         search it; until then WAL waits there",
+        directory.display(),
+        strerror(source)
+    )]
+    NotAccessible {
+        /// The directory.
+        directory: PathBuf,
+        /// The account.
+        account: String,
+        /// What was refused.
+        source: io::Error,
+    },
     /// The lock file cannot be used.
     #[error(transparent)]
     Lock(LockError),
@@ -134,6 +150,7 @@ pub fn archive_wal(
         reporter,
         announce,
         report: ArchiveReport::default(),
+        denied: Vec::new(),
         explained: false,
     };
     if config.primary_ssh_command.is_some() {
@@ -145,13 +162,24 @@ pub fn archive_wal(
     } else {
         Source::Streaming
     });
-    if config.streaming_archiver {
-        run.archiver(Source::Streaming, config.streaming_archiver_batch_size)?;
+    let sources = [
+        (
+            Source::Streaming,
+            config.streaming_archiver,
+            config.streaming_archiver_batch_size,
+        ),
+        (Source::Incoming, config.archiver, config.archiver_batch_size),
+    ];
+    let mut outcome = Ok(());
+    for (source, _, batch_size) in sources.into_iter().filter(|(_, used, _)| *used) {
+        match run.archiver(source, batch_size) {
+            // The other directory is none the worse for it.
+            Err(error @ ArchiveError::NotAccessible { .. }) => outcome = outcome.and(Err(error)),
+            archived => archived?,
+        }
+        run.report_denied();
     }
-    if config.archiver {
-        run.archiver(Source::Incoming, config.archiver_batch_size)?;
-    }
-    Ok(run.report)
+    outcome.map(|()| run.report)
 }
 
 /// One run.
@@ -165,6 +193,8 @@ struct Run<'a> {
     reporter: &'a dyn Reporter,
     announce: Announce,
     report: ArchiveReport,
+    /// The files of one source that this account may not read or store, with the reason: one mistake, and one error.
+    denied: Vec<(String, String)>,
     /// Whether it was said what to do when the WAL of another cluster is the server's own.
     explained: bool,
 }
@@ -212,7 +242,13 @@ enum Progress {
 impl Run<'_> {
     /// Archives what one source has.
     fn archiver(&mut self, source: Source, batch_size: u32) -> Result<(), ArchiveError> {
-        let arrivals = Arrivals::of(&self.places, source, batch_size)?;
+        let directory = source.directory(&self.places);
+        let accessible = accessible(directory).map_err(|source| ArchiveError::NotAccessible {
+            directory: directory.to_path_buf(),
+            account: account(),
+            source,
+        });
+        let arrivals = accessible.and_then(|()| Ok(Arrivals::of(&self.places, source, batch_size)?))?;
         let header = self.header(source, &arrivals);
         if arrivals.queue.is_empty() {
             if self.announce == Announce::Always {
@@ -276,6 +312,25 @@ impl Run<'_> {
         self.report.failed.push((name.to_owned(), reason.to_string()));
     }
 
+    /// Reports the files that this account may not read or store.
+    fn report_denied(&mut self) {
+        let denied = std::mem::take(&mut self.denied);
+        match denied.as_slice() {
+            [] => {}
+            [(name, reason)] => self.fail(name, reason),
+            [(name, reason), ..] => {
+                self.reporter.error(&format!(
+                    "cannot archive {} WAL files of server '{}', the first of them '{name}': {reason}. The account '{}' needs the \
+                     permission",
+                    denied.len(),
+                    self.places.server,
+                    account()
+                ));
+                self.report.failed.extend(denied);
+            }
+        }
+    }
+
     /// A retry script said that this file must not be archived: the source is left for now.
     fn aborted(&self, error: &HookError) -> Result<Progress, ArchiveError> {
         match error {
@@ -285,6 +340,24 @@ impl Run<'_> {
                 Ok(Progress::Stop)
             }
         }
+    }
+}
+
+/// The account this is done as.
+fn account() -> String {
+    host::user().unwrap_or_else(|| nix::unistd::geteuid().to_string())
+}
+
+/// Whether files can be taken out of a directory; one that does not exist is no mistake.
+fn accessible(directory: &Path) -> io::Result<()> {
+    use nix::errno::Errno;
+    use nix::unistd::{AccessFlags, access};
+    match access(
+        directory,
+        AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
+    ) {
+        Err(Errno::EACCES) => Err(Errno::EACCES.into()),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::addressing;
 use super::arguments::ServerArgument;
 use super::failure::Failure;
 use super::session::Session;
-use crate::archive::{Announce, archive_wal};
+use crate::archive::{Announce, ArchiveError, archive_wal};
 use crate::hooks::HookRunner;
 
 /// Archive the WAL files that have arrived from a server
@@ -27,7 +27,10 @@ impl ArchiveWal {
             Announce::Always,
             &session.output.named("barman.wal_archiver"),
         )
-        .map_err(|error| Failure::exception(error.to_string()))?;
+        .map_err(|error| match error {
+            ArchiveError::NotAccessible { .. } => Failure::error(error.to_string()),
+            _ => Failure::exception(error.to_string()),
+        })?;
         Ok(())
     }
 }

@@ -30,6 +30,7 @@ pub fn trials(tool: &Tool) -> Vec<Trial> {
         with("stops_before_the_disk_is_full", full_disk),
         with("encrypted_for_both_tools", encrypted),
         with("gaps_are_seen_and_closed", gaps),
+        with("permissions_are_one_error", permissions),
     ]
 }
 
@@ -332,4 +333,41 @@ fn gaps(tool: &Tool) {
     manager.run(tool, &["archive-wal", "main"]).success();
     assert!(windows(0).contains("(0/7000000)"), "{}", windows(0));
     assert!(!manager.run(tool, &["check", "main"]).stdout.contains("wal gaps"));
+}
+
+/// Files, and then the directory, that the manager's account may not read: one error each, and everything is archived afterwards.
+fn permissions(tool: &Tool) {
+    let scratch = Scratch::new("denied");
+    let manager = host(&scratch, "");
+    manager.run(tool, &["check", "main"]);
+    deliver(&manager, 1..=6);
+    let incoming = manager.server("main").join("incoming");
+    let root = crate::support::process::Account::named("root");
+    for number in 1..=5 {
+        root.own(&incoming.join(name(number)));
+    }
+    let refused = |count: usize, part: &str| {
+        let stderr = manager.run(tool, &["archive-wal", "main"]).exits(1).stderr;
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(
+            stderr.contains(part) && stderr.contains("The account 'barman'"),
+            "{stderr}"
+        );
+        assert_eq!(names(&incoming).len(), count);
+    };
+    refused(
+        5,
+        "cannot archive 5 WAL files of server 'main', the first of them '000000010000000000000001'",
+    );
+    for number in 1..=5 {
+        manager.account.own(&incoming.join(name(number)));
+    }
+    root.own(&incoming);
+    for mode in [0o700, 0o744, 0o755] {
+        std::fs::set_permissions(&incoming, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        refused(5, "incoming\": Permission denied");
+    }
+    manager.account.own(&incoming);
+    manager.run(tool, &["archive-wal", "main"]).success();
+    assert!(names(&incoming).is_empty());
 }

@@ -97,7 +97,11 @@ impl Run<'_> {
         let mut progress = Progress::Continue;
         for (item, prepared) in group {
             if let Err(error) = self.settle(&item, prepared, announced, &mut outcome) {
-                self.fail(&item.name, &error);
+                if error.kind() == Some(io::ErrorKind::PermissionDenied) {
+                    self.denied.push((item.name.clone(), error.to_string()));
+                } else {
+                    self.fail(&item.name, &error);
+                }
                 outcome.failed.push((item, error.to_string()));
                 if error.concerns_all() {
                     // It has been reported; the other files would fail in the same way.
