@@ -61,6 +61,8 @@ pub struct Delivered {
 /// # Errors
 /// Not everything was accepted, for the reason given: all of it is to be sent again.
 pub fn put_wal(places: &Places, codec: &WalCodec, input: impl Read) -> Result<Delivered, PutWalError> {
+    // WAL may be on its way before the first backup or check.
+    durable::create_dir_all(&places.incoming)?;
     let mut delivery = Delivery::new(places);
     delivery.unpack(input)?;
     let received = delivery.verify()?;

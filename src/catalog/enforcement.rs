@@ -62,17 +62,11 @@ pub fn enforce(
     Ok(())
 }
 
-/// The policy of a server. One that does not parse is logged and not enforced.
+/// The policy of a server. One that does not parse is not enforced; the command line tells.
 #[must_use]
 pub fn policy(config: &ServerConfig) -> Option<RetentionPolicy> {
     let text = config.retention_policy.as_deref()?;
-    match text.parse() {
-        Ok(policy) => Some(policy),
-        Err(error) => {
-            log::error!("{error}");
-            None
-        }
-    }
+    text.parse().ok()
 }
 
 /// What the retention policy wants, decided before anything is touched.

@@ -23,11 +23,6 @@ fn retention_policy(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     if text.parse::<RetentionPolicy>().is_ok() {
         return sink.report(name, true, "");
     }
-    log::error!(
-        target: "barman.server",
-        "Invalid retention_policy setting \"{text}\" for server \"{}\"",
-        context.server.name
-    );
     sink.report(name, false, "see log")
 }
 

@@ -181,7 +181,7 @@ fn no_answer(error: &PgError) {
     log::warn!(
         target: "barman.postgres",
         "Error retrieving PostgreSQL status: {}",
-        error.to_string().trim_end()
+        error.to_string().lines().next().unwrap_or_default()
     );
 }
 

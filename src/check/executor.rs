@@ -61,7 +61,7 @@ fn ssh(context: &Context, command: &str, host: &str, sink: &Sink) -> Result<bool
     }
     if answer.code != 0 {
         let code = answer.code;
-        log::error!(target: "barman.server", "ssh: {}", answer.stderr.trim_end());
+        log::warn!(target: "Command", "{}", answer.stderr.trim_end());
         let hint = format!("Connection failed using '{command} {BATCH_OPTIONS}' return code {code}");
         return sink.report("ssh", false, hint).map(|()| false);
     }

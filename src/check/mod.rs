@@ -166,6 +166,8 @@ pub struct CheckOptions {
     pub configuration: PathBuf,
     /// What need not be asked.
     pub known: Known,
+    /// Whether a backup is to begin: what does not keep it from that is ignored in the log.
+    pub before_backup: bool,
 }
 
 impl CheckOptions {
@@ -183,7 +185,15 @@ impl CheckOptions {
             intrusion,
             configuration,
             known: Known::default(),
+            before_backup: false,
         }
+    }
+
+    /// The check that a backup begins with.
+    #[must_use]
+    pub fn before_backup(mut self) -> CheckOptions {
+        self.before_backup = true;
+        self
     }
 }
 
@@ -378,6 +388,8 @@ impl Sink<'_> {
         let server = &self.context.server.name;
         if ok {
             log::debug!(target: "barman.server", "Check '{name}' succeeded for server '{server}'");
+        } else if self.context.options.before_backup && !blocks_backup {
+            log::info!(target: "barman.server", "Ignoring failed check '{name}' for server '{server}'");
         } else {
             log_failure(server, &result);
         }

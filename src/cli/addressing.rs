@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::session::Session;
 use crate::base::report::Reporter;
 use crate::base::{interrupt, process};
+use crate::catalog::retention::RetentionPolicy;
 use crate::catalog::{BackupId, BackupInfo, Catalog};
 use crate::config::{Config, ServerConfig};
 
@@ -139,7 +140,7 @@ impl Session {
             .servers
             .get(name)
             .ok_or_else(|| Failure::error(unknown(name)))?;
-        server.announce(&self.output);
+        self.announce(server);
         process::search_first(server.path_prefix.as_deref());
         Ok((!self.skips(server, rule) && !self.refuses(server, rule)).then_some(server))
     }
@@ -166,7 +167,7 @@ impl Session {
     /// Every server of a configuration that was read again.
     pub(super) fn every_server_of<'a>(&self, config: &'a Config) -> Result<Vec<&'a ServerConfig>, Failure> {
         let servers: Vec<&ServerConfig> = self.sound(config)?.servers.values().collect();
-        servers.iter().for_each(|server| server.announce(&self.output));
+        servers.iter().for_each(|server| self.announce(server));
         Ok(servers)
     }
 
@@ -192,8 +193,21 @@ impl Session {
         found
             .iter()
             .filter_map(|(_, server)| *server)
-            .for_each(|server| server.announce(&self.output));
+            .for_each(|server| self.announce(server));
         Ok(found)
+    }
+
+    /// Tells what there is to say about a server, once it is used.
+    fn announce(&self, server: &ServerConfig) {
+        server.announce(&self.output);
+        let policy = server.retention_policy.as_deref().unwrap_or_default();
+        if !policy.is_empty() && policy.parse::<RetentionPolicy>().is_err() {
+            let name = &server.name;
+            log::error!(
+                target: "barman.server",
+                "Invalid retention_policy setting \"{policy}\" for server \"{name}\""
+            );
+        }
     }
 
     /// The configuration, unless its servers are in each other's way.

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::session::Session;
 use super::value;
 use crate::backup::{BackupOptions, backup};
-use crate::check::{CheckOptions, CheckResult, Intrusion, Unheard, check};
+use crate::check::{CheckOptions, Intrusion, Unheard, check};
 use crate::config::{ReuseBackup, ServerConfig};
 use crate::output::backup::BackupResult;
 
@@ -122,15 +122,10 @@ impl Backup {
 
 /// Whether nothing of what `barman check` looks at keeps a backup from beginning.
 fn passes(server: &ServerConfig, configuration: &Path) -> bool {
-    let options = CheckOptions::new(server, None, Intrusion::Operator, configuration.to_path_buf());
+    let options =
+        CheckOptions::new(server, None, Intrusion::Operator, configuration.to_path_buf()).before_backup();
     match check(server, &options, &Unheard) {
-        Ok(report) => match report.obstacle() {
-            None => true,
-            Some(CheckResult { name, hint, .. }) => {
-                log::error!(target: "barman.server", "Check '{name}' failed for server '{}': {hint}", server.name);
-                false
-            }
-        },
+        Ok(report) => report.obstacle().is_none(),
         Err(error) => {
             log::error!(target: "barman.server", "server '{}' could not be checked: {error}", server.name);
             false

@@ -91,7 +91,7 @@ impl GetWal {
                 get_wal::send(&places, &codec, name, form, self.partial, &mut output).map_err(failure)?;
             log::info!(
                 target: "barman.server",
-                "Sending WAL '{found}' for server '{}' into stdout{}",
+                "Sending WAL '{found}' for server '{}' to standard output{}",
                 server.name,
                 ssh_host()
             );

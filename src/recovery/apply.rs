@@ -230,7 +230,7 @@ impl Applier<'_> {
         self.reporter.info("Copying required WAL segments.");
         self.destination.create_private(&wal.directory)?;
         self.deliver(&wal.directory, &wal.selection.files)?;
-        if wal.partial {
+        if wal.partial && !wal.selection.partials.is_empty() {
             self.reporter.info("Copying .partial WAL files.");
             self.deliver(&wal.directory, &wal.selection.partials)?;
         }

@@ -291,7 +291,7 @@ pub fn cases() -> Vec<Case> {
 
 /// Which checksum list goes into a put-wal stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sums {
+pub enum Sums {
     Sha256,
     Md5,
     Wrong,
@@ -300,7 +300,7 @@ enum Sums {
 }
 
 /// The stream that barman-wal-archive sends.
-fn tar(files: &[(&str, &[u8])], sums: Sums) -> Vec<u8> {
+pub fn tar(files: &[(&str, &[u8])], sums: Sums) -> Vec<u8> {
     use md5::Md5;
     use sha2::{Digest, Sha256};
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();

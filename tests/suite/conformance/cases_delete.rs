@@ -145,13 +145,24 @@ pub fn short_refusal(outcome: &mut super::runner::Outcome) {
     let start = "Cannot delete backup (";
     let pattern = regex_lite::Regex::new(r"\d{8}T\d{6}").unwrap();
     let of_key = regex_lite::Regex::new(r"'backup_id': '(\d{8}T\d{6})'").unwrap();
-    for (text, end) in [(&mut outcome.stdout, ")\""), (&mut outcome.stderr, ")\n")] {
+    for (text, end) in [
+        (&mut outcome.stdout, ")\""),
+        (&mut outcome.stderr, ")\n"),
+        (&mut outcome.log, "\n"),
+    ] {
         let Some(at) = text.find(start) else { continue };
         let object = text[at + start.len()..].to_owned();
-        let server = object.split_whitespace().next().unwrap_or_default();
+        let Some((server, _)) = object.split_once(" LocalBackupInfo(") else {
+            continue;
+        };
         let key = of_key.captures(&object).map(|found| found[1].to_owned());
         let id = key.unwrap_or_else(|| pattern.find(&object).unwrap().as_str().to_owned());
-        let tail = &object[object.find(end).unwrap()..];
+        let tail = match (object.find(end), end) {
+            // In the log the object is the rest of the line.
+            (Some(end), "\n") => format!("){}", &object[end..]),
+            (None, _) => ")".to_owned(),
+            (Some(end), _) => object[end..].to_owned(),
+        };
         *text = format!("{}{start}{server} {id}{tail}", &text[..at]);
     }
 }

@@ -94,6 +94,11 @@ pub fn servers() -> Vec<(&'static str, String)> {
         ("off", with("description = Inactive one\nactive = false")),
         ("dis", "ssh_command = ssh nowhere\narchiver = on\nbackup_options = concurrent_backup".to_owned()),
         (
+            "odd one",
+            with("description = \"Größe „1“ – naïve 日本\"\nretention_policy = REDUNDANCY 1"),
+        ),
+        ("recent", with("description = Backups of the last year")),
+        (
             "warn",
             "description = Warnings\nconninfo = host=127.0.0.1 port=1 user=postgres dbname=postgres password=sesame\n\
              ssh_command = ssh -p 1 postgres@127.0.0.1\nno_such_option = 1\nreuse_backup = maybe\nparallel_jobs = many"
@@ -114,6 +119,8 @@ fn build_synthetic(home: &Path) {
     let nowal = ServerCatalog::create(home, "nowal");
     nowal.backup(&Backup::done("20240301T100000", 2, 2));
     nowal.finish();
+    build_odd(home);
+    build_recent(home);
     let pas = ServerCatalog::create(home, "pas");
     pas.backup(&Backup {
         mode: "passive",
@@ -313,5 +320,63 @@ fn build_tables(home: &Path) {
     });
     server.archived("00000003.history", None);
     server.segments(3, 7, 8, None);
+    server.finish();
+}
+
+/// A server and a backup with names that need quoting.
+fn build_odd(home: &Path) {
+    let mut server = ServerCatalog::create(home, "odd one");
+    server.backup(&Backup {
+        name: Some("Sonntag's \"große\" Sicherung"),
+        ..Backup::done("20240801T100000", 2, 2)
+    });
+    server.backup(&Backup::done("20240802T100000", 4, 4));
+    server.segments(1, 1, 5, Some("gzip"));
+    server.finish();
+}
+
+/// How many days ago the backups of the server `recent` were taken; half a day is added, so that no window ends there.
+const AGES: [i64; 13] = [400, 200, 100, 59, 40, 29, 20, 13, 8, 6, 4, 1, 0];
+
+/// The ids of the backups of `recent`, oldest first.
+pub fn recent_ids() -> &'static [&'static str] {
+    static IDS: OnceLock<Vec<&'static str>> = OnceLock::new();
+    IDS.get_or_init(|| {
+        let id = |days: &i64| -> &'static str {
+            let moment = recent_moment(*days);
+            moment.format("%Y%m%dT%H%M%S").to_string().leak()
+        };
+        AGES.iter().map(id).collect()
+    })
+}
+
+fn recent_moment(days: i64) -> chrono::DateTime<chrono::Utc> {
+    static NOW: OnceLock<chrono::DateTime<chrono::Utc>> = OnceLock::new();
+    *NOW.get_or_init(chrono::Utc::now) - chrono::Duration::days(days) - chrono::Duration::hours(12)
+}
+
+/// Full backups with a chain of incrementals at number 8 to 10, a failed one at 6, one that waits at the end.
+fn build_recent(home: &Path) {
+    let mut server = ServerCatalog::create(home, "recent");
+    let ids = recent_ids();
+    for (index, (id, days)) in ids.iter().zip(AGES).enumerate() {
+        let segment = 2 * index as u32 + 2;
+        let time = recent_moment(days).format("%Y-%m-%d %H:%M:%S+00:00");
+        let time: &'static str = time.to_string().leak();
+        let mut backup = Backup::done(id, segment, segment);
+        match index {
+            5 => backup.status = "FAILED",
+            7 => (backup.mode, backup.children) = ("postgres", Some(ids[8])),
+            8 => (backup.mode, backup.parent, backup.children) = ("postgres", Some(ids[7]), Some(ids[9])),
+            9 => (backup.mode, backup.parent) = ("postgres", Some(ids[8])),
+            12 => backup.status = "WAITING_FOR_WALS",
+            _ => {}
+        }
+        if backup.status != "FAILED" {
+            backup.overrides = vec![("begin_time", Some(time)), ("end_time", Some(time))];
+        }
+        server.backup(&backup);
+    }
+    server.segments(1, 1, 25, None);
     server.finish();
 }

@@ -4,7 +4,8 @@
 //! restore destination afterwards. Only what cannot be equal is made equal first ([`normalise`]).
 //!
 //! A case that is meant to deviate says so itself ([`Case::differs`]): it names a bullet of
-//! `tests/conformance/differences.md` and turns Barman's outcome into the one that barkeep must have.
+//! `tests/conformance/differences.md` and turns Barman's outcome into the one that barkeep must have. Most cases are those of the
+//! table ([`table`]): every command in many states; their intended differences are rules ([`verdict`]).
 
 mod cases_archive;
 mod cases_catalog;
@@ -17,6 +18,9 @@ mod cases_streaming;
 mod fixture;
 pub mod normalise;
 mod runner;
+mod states;
+mod table;
+mod verdict;
 
 pub use fixture::Fixtures;
 pub use runner::trials;

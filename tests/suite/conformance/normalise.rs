@@ -28,7 +28,7 @@ const RULES: &[(&str, &str)] = &[
     (r#"(Server WAL archiving rate", "message": ")[0-9.]+"#, "${1}RATE"),
     (r"process \w+ \(pid \d+\)", "process (pid PID)"),
     // differences.md: "wal gaps".
-    (r"(?m)^\t?(?:\w+\.)?wal gaps: FAILED .*\n", ""),
+    (r"(?m)^\t?(?:\w+\.)?wal gaps: (?:\x1b\[31m)?FAILED.*\n", ""),
     (r", wal gaps\b", ""),
     (r#", "wal_gaps": \{[^}]*\}"#, ""),
     // differences.md: "place of a mistake".
@@ -46,6 +46,58 @@ pub fn text(input: &str) -> String {
     }
     order_of_names(&order_of_warnings(&output))
 }
+
+/// What monitoring looks for in a log: level, logger and text of the lines that a command printed, of failed checks and of
+/// warnings and errors, without times and process numbers.
+///
+/// They are in the order of the alphabet: a filter looks at one at a time. The loggers of the command, of a server and of its
+/// catalog are one.
+///
+/// Left out are inner steps, which the tools take differently (differences.md, "the log"): the level DEBUG, tracebacks, what
+/// programs said that were run, the steps of a copy, and archivers that found nothing.
+pub fn log(text: &str) -> String {
+    let record = Regex::new(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[\d+\] (\S+ \w+: .*)$").unwrap();
+    let inner = Regex::new(INNER_STEPS).unwrap();
+    let logger = Regex::new(r"^barman\.(?:cli|server|backup) ").unwrap();
+    let mut kept: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if let Some(found) = record.captures(line) {
+            let line = logger.replace(&found[1], "barman.command ").into_owned();
+            let line = line.replace(
+                "barman.backup_executor WARNING: Error retr",
+                "barman.postgres WARNING: Error retr",
+            );
+            // Barman asks PostgreSQL again and again.
+            let again = line.contains("Error retrieving PostgreSQL status") && kept.contains(&line);
+            inside = !inner.is_match(&line) && !again;
+            if inside {
+                kept.push(line);
+            }
+        } else {
+            inside = inside && !line.starts_with("Traceback") && line != "See log file for more details.";
+            if inside {
+                kept.push(line.to_owned());
+            }
+        }
+    }
+    kept.sort_unstable();
+    kept.dedup();
+    kept.join("\n")
+}
+
+const INNER_STEPS: &str = concat!(
+    r"^\S+ DEBUG:",
+    r"|^(Command|barman\.copy_controller|barman\.utils|barman\.retention_policies|barman\.command_wrappers|barman\.fs) ",
+    r"|^barman\.wal_archiver INFO: (No xlog segments found|\tno file found)",
+    r"|^barman\.recovery_executor INFO: (Starting copy of|Finished copying)",
+    r"|^barman\.recovery_executor WARNING: Unable to retrieve safe horizon",
+    // differences.md: "damaged WAL", "wal gaps".
+    r"|^barman\.command INFO: Starting (WAL archiving|check-backup|streaming archiver) for|Processing xlog segments from",
+    r"|^barman\.command WARNING: Retention policy redundancy |^barman\.command INFO: Force a CHECKPOINT",
+    r"|^PgVerifyBackup |^barman\.command ERROR: cannot switch the WAL of server",
+    r"|does not begin like a WAL segment$|heck 'wal gaps'",
+);
 
 /// Barman names the backups of one name in the order of the directory.
 fn order_of_names(text: &str) -> String {

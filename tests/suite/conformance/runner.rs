@@ -8,18 +8,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use libtest_mimic::{Failed, Trial};
 
 use super::fixture::{Fixtures, servers};
+use super::verdict::{Verdict, assert_bullet, judge, record};
 use super::{
     cases_archive, cases_catalog, cases_chains, cases_command_line, cases_delete, cases_restore,
-    cases_streaming, normalise,
+    cases_streaming, normalise, table,
 };
 use crate::support::manager::Manager;
 use crate::support::process::{Account, Finished, run_with_input};
 use crate::support::scratch::{make_directory, write_file};
 use crate::support::tool::Tool;
 use crate::support::{diff, tree};
-
-/// The bullets that cases refer to.
-const DIFFERENCES: &str = include_str!("../../conformance/differences.md");
 
 /// How the standard error of a case is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +51,14 @@ pub struct Case {
     formats: Formats,
     errors: Errors,
     global: String,
-    replacements: Vec<(&'static str, String)>,
+    replacements: Vec<(String, String)>,
+    /// The one server that the site has, when not all of them.
+    only: Option<String>,
+    /// Whether the log is compared, too.
+    log: bool,
     prepare: Vec<Preparation>,
     input: Vec<u8>,
     difference: Option<Difference>,
-    /// Some(reason): known defect of Barman that makes the comparison meaningless.
     environment: Vec<(String, String)>,
 }
 
@@ -74,6 +75,8 @@ pub fn case(name: &str, arguments: &str) -> Case {
         errors: Errors::Exact,
         global: String::new(),
         replacements: Vec::new(),
+        only: None,
+        log: false,
         prepare: Vec::new(),
         input: Vec::new(),
         difference: None,
@@ -122,8 +125,20 @@ impl Case {
     }
 
     /// Adds lines to one server's section (the last value of an option wins).
-    pub fn server(mut self, name: &'static str, lines: &str) -> Case {
-        self.replacements.push((name, lines.to_owned()));
+    pub fn server(mut self, name: &str, lines: &str) -> Case {
+        self.replacements.push((name.to_owned(), lines.to_owned()));
+        self
+    }
+
+    /// The site has only this server.
+    pub fn only(mut self, server: &str) -> Case {
+        self.only = Some(server.to_owned());
+        self
+    }
+
+    /// The log is compared as well.
+    pub fn with_log(mut self) -> Case {
+        self.log = true;
         self
     }
 
@@ -138,14 +153,27 @@ impl Case {
         self
     }
 
-    fn names_a_bullet(&self) {
-        if let Some(difference) = &self.difference {
-            let marked = format!("**{}**", difference.bullet);
-            assert!(
-                DIFFERENCES.contains(&marked),
-                "differences.md has no bullet {marked}"
-            );
+    /// What rules and reports know it by.
+    fn label(&self) -> String {
+        let state = self
+            .name
+            .strip_prefix("table::")
+            .and_then(|rest| rest.split("::").next());
+        format!("{}: {}", state.unwrap_or("all"), self.arguments.join(" "))
+    }
+
+    /// The command, for counting.
+    fn command(&self) -> &str {
+        let mut words = self.arguments.iter().map(String::as_str).peekable();
+        while let Some(word) = words.next() {
+            match word {
+                "-f" | "--color" | "--colour" | "--log-level" | "-c" => drop(words.next()),
+                _ if word.starts_with('-') => {}
+                _ if self.program == "barman" => return word,
+                _ => break,
+            }
         }
+        self.program
     }
 }
 
@@ -168,13 +196,15 @@ pub struct Outcome {
     pub hooks: String,
     pub catalog: String,
     pub destination: String,
+    /// What monitoring would look for in the log.
+    pub log: String,
 }
 
 impl Outcome {
     fn render(&self) -> String {
         format!(
-            "exit code {}\n=== stdout\n{}\n=== stderr\n{}\n=== hooks\n{}\n=== destination\n{}\n=== catalog\n{}",
-            self.code, self.stdout, self.stderr, self.hooks, self.destination, self.catalog
+            "exit code {}\n=== stdout\n{}\n=== stderr\n{}\n=== hooks\n{}\n=== log\n{}\n=== destination\n{}\n=== catalog\n{}",
+            self.code, self.stdout, self.stderr, self.hooks, self.log, self.destination, self.catalog
         )
     }
 }
@@ -188,6 +218,7 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> (Vec<Trial>, Vec<Trial>) {
     cases.extend(cases_archive::cases());
     cases.extend(cases_restore::cases());
     cases.extend(cases_streaming::cases());
+    cases.extend(table::cases());
     let mut trials = Vec::new();
     for case in cases {
         let case = Arc::new(std::sync::Mutex::new(case));
@@ -214,25 +245,41 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> (Vec<Trial>, Vec<Trial>) {
 
 fn compare(fixtures: &Fixtures, case: &Case, json: bool) -> Result<(), Failed> {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
-    case.names_a_bullet();
+    if let Some(difference) = &case.difference {
+        assert_bullet(difference.bullet);
+    }
     let directory = fixtures
         .scratch
         .join(format!("s{}", SERIAL.fetch_add(1, Ordering::Relaxed)));
     let mut expected = run_case(fixtures, case, json, &directory, &fixtures.barman);
     // When Barman plays the tool under test it has no intended differences from itself.
     let itself = fixtures.barkeep.bin == fixtures.barman.bin;
+    let mut declared = Vec::new();
     if let (Some(difference), false) = (&case.difference, itself) {
+        let before = expected.clone();
         (difference.rewrite)(&mut expected);
+        if before != expected {
+            declared.push(difference.bullet.to_owned());
+        }
     }
-    let actual = run_case(fixtures, case, json, &directory, &fixtures.barkeep);
-    match diff::lines(&expected.render(), &actual.render()) {
-        None => Ok(()),
-        Some(text) => Err(Failed::from(format!(
-            "barman {} ('-' Barman, '+' barkeep)\n{}",
-            case.arguments.join(" "),
-            diff::around_changes(&text)
-        ))),
+    let mut actual = run_case(fixtures, case, json, &directory, &fixtures.barkeep);
+    let verdict = match judge(&case.label(), &mut expected, &mut actual) {
+        Verdict::Unintended => Verdict::Unintended,
+        Verdict::Identical if declared.is_empty() => Verdict::Identical,
+        Verdict::Identical => Verdict::Intended(declared),
+        Verdict::Intended(more) => Verdict::Intended([declared, more].concat()),
+    };
+    let kind = if json { " (json)" } else { "" };
+    record(&format!("{}{kind}", case.name), case.command(), &verdict);
+    if verdict != Verdict::Unintended {
+        return Ok(());
     }
+    let text = diff::lines(&expected.render(), &actual.render()).unwrap_or_default();
+    Err(Failed::from(format!(
+        "barman {} ('-' Barman, '+' barkeep)\n{}",
+        case.arguments.join(" "),
+        diff::around_changes(&text)
+    )))
 }
 
 fn run_case(
@@ -274,12 +321,22 @@ fn run_case(
 fn make_site(fixtures: &Fixtures, case: &Case, directory: &std::path::Path) -> Site {
     let mut manager = Manager::new(directory);
     std::fs::remove_dir(manager.home()).unwrap();
-    tree::copy(fixtures.synthetic(), &manager.home());
+    match &case.only {
+        None => tree::copy(fixtures.synthetic(), &manager.home()),
+        Some(server) => {
+            make_directory(&manager.home(), &manager.account);
+            let catalog = fixtures.synthetic().join(server);
+            if catalog.exists() {
+                tree::copy(&catalog, &manager.server(server));
+            }
+        }
+    }
     manager
         .environment
         .insert("TZ".to_owned(), "America/New_York".to_owned());
     let sections: Vec<(&str, String)> = servers()
         .into_iter()
+        .filter(|(name, _)| case.only.as_ref().is_none_or(|only| only == name))
         .map(|(name, body)| {
             let more: Vec<&str> = case
                 .replacements
@@ -333,7 +390,14 @@ fn collect(case: &Case, site: &Site, finished: &Finished, tool: &Tool) -> Outcom
         stderr = stderr.trim_end().lines().last().unwrap_or_default().to_owned();
     }
     let hooks = std::fs::read_to_string(&site.hook_log).unwrap_or_default();
+    let log = if case.log {
+        let log = normalise::log(&same_tool(&site.manager.log()));
+        normalise::text(&log)
+    } else {
+        String::new()
+    };
     Outcome {
+        log,
         stdout,
         stderr,
         code: finished.code,
