@@ -58,14 +58,14 @@ pub fn text(input: &str) -> String {
 pub fn log(text: &str) -> String {
     let record = Regex::new(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[\d+\] (\S+ \w+: .*)$").unwrap();
     let inner = Regex::new(INNER_STEPS).unwrap();
-    let logger = Regex::new(r"^barman\.(?:cli|server|backup) ").unwrap();
+    let logger = Regex::new(r"^barman\.(?:cli|server|backup|config|backup_executor) ").unwrap();
     let mut kept: Vec<String> = Vec::new();
     let mut inside = false;
     for line in text.lines() {
         if let Some(found) = record.captures(line) {
             let line = logger.replace(&found[1], "barman.command ").into_owned();
             let line = line.replace(
-                "barman.backup_executor WARNING: Error retr",
+                "barman.command WARNING: Error retr",
                 "barman.postgres WARNING: Error retr",
             );
             // Barman asks PostgreSQL again and again.
@@ -95,6 +95,8 @@ const INNER_STEPS: &str = concat!(
     // differences.md: "damaged WAL", "wal gaps".
     r"|^barman\.command INFO: Starting (WAL archiving|check-backup|streaming archiver) for|Processing xlog segments from",
     r"|^barman\.command WARNING: Retention policy redundancy |^barman\.command INFO: Force a CHECKPOINT",
+    // Barman does not log what get-wal --peek lists.
+    r"|^barman\.command INFO: [0-9A-F]{24}$",
     r"|^PgVerifyBackup |^barman\.command ERROR: cannot switch the WAL of server",
     r"|does not begin like a WAL segment$|heck 'wal gaps'",
 );
