@@ -4,7 +4,7 @@
 //! bytes move, then what PostgreSQL is.
 //!
 //! ```text
-//! cli → check, cron → backup, recovery, archive → catalog, hooks
+//! cli → check, cron → sync, backup, recovery, archive → catalog, hooks
 //!     → copy → agent → transport → config → codec → postgres → base
 //! ```
 //!
@@ -29,6 +29,7 @@ pub mod output;
 pub mod postgres;
 pub mod recovery;
 pub mod status;
+pub mod sync;
 pub mod transport;
 
 /// The Barman release whose commands, files and output this build reproduces. Scripts read it as

@@ -305,8 +305,9 @@ impl Catalog {
         let base = &self.layout().base;
         let names = directory::names(base)?;
         let of = |name: &String| {
-            let id = name.strip_prefix(".deleting-").and_then(BackupId::parse)?;
-            Some((id, base.join(name)))
+            let prefixes = [".deleting-", ".syncing-"];
+            let id = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix))?;
+            Some((BackupId::parse(id)?, base.join(name)))
         };
         Ok(names.iter().filter_map(of).collect())
     }

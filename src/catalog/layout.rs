@@ -88,6 +88,12 @@ impl Layout {
         self.base_dir(id).join(oid.to_string())
     }
 
+    /// What an attempt to copy a backup from the primary node has left, of use for the next one: `base/.syncing-{id}`.
+    #[must_use]
+    pub fn syncing_dir(&self, id: &BackupId) -> PathBuf {
+        self.base.join(format!(".syncing-{id}"))
+    }
+
     /// The metadata of a backup: `meta/{id}-backup.info`.
     #[must_use]
     pub fn info_path(&self, id: &BackupId) -> PathBuf {
@@ -152,6 +158,12 @@ impl Layout {
     #[must_use]
     pub fn primary_info_path(&self) -> PathBuf {
         self.home.join("primary.info")
+    }
+
+    /// How far the WAL archive of the primary node has been copied (passive nodes).
+    #[must_use]
+    pub fn sync_wals_info_path(&self) -> PathBuf {
+        self.wals.join("sync-wals.info")
     }
 
     /// The model that is applied to the server.

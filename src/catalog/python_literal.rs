@@ -3,6 +3,7 @@
 //!
 //! The reader takes bytes from anywhere: depth is bounded, memory is proportional to the input.
 
+mod json;
 mod read;
 mod write;
 

@@ -105,6 +105,23 @@ impl XlogDb {
         scan::lines(&self.path(), visit)
     }
 
+    /// As [`XlogDb::scan`], with the offset of each line in the file, in bytes.
+    ///
+    /// # Errors
+    /// As [`XlogDb::scan`].
+    pub fn scan_positions<E: From<CatalogError>>(
+        &self,
+        mut visit: impl FnMut(u64, WalLine<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let _lock = self.lock()?;
+        let mut next = 0;
+        scan::raw_lines(&self.path(), |raw, line| {
+            let offset = next;
+            next += raw.len() as u64;
+            visit(offset, line)
+        })
+    }
+
     /// The entries in the order of archiving. The database stays locked until the iterator is dropped, and must not be
     /// used through another call by the same process in the meantime.
     ///

@@ -66,6 +66,9 @@ pub(super) const RESTORE: Rule = rule(Run, Refuse, Run);
 /// Commands that only show what is there: `list-backups`, `status`, `show-backup`, `list-files`, `verify-backup`, …
 pub(super) const SHOW: Rule = rule(Run, Run, Run);
 pub(super) const SWITCH_WAL: Rule = rule(Skip, Refuse, Skip);
+/// `sync-backup` and `sync-wals`, which refuse servers that are not passive.
+pub(super) const SYNC: Rule = rule(Skip, Refuse, Run);
+pub(super) const SYNC_INFO: Rule = rule(Skip, Refuse, Run);
 
 /// A backup that was named on the command line.
 #[derive(Debug)]
@@ -360,6 +363,8 @@ mod tests {
             ("restore", RESTORE, "", BROKEN, ""),
             ("list-backups", SHOW, "", "", ""),
             ("switch-wal", SWITCH_WAL, SKIPPED, BROKEN, PASSIVE),
+            ("sync-backup", SYNC, SKIPPED, BROKEN, ""),
+            ("sync-info", SYNC_INFO, SKIPPED, BROKEN, ""),
         ] {
             assert_eq!(said(rule, &server(false, false, false)), inactive, "{command}");
             assert_eq!(said(rule, &server(true, true, false)), disabled, "{command}");

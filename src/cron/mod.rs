@@ -5,6 +5,7 @@
 
 mod child;
 mod foresight;
+mod passive;
 pub mod streaming;
 
 use std::path::Path;
@@ -45,6 +46,8 @@ enum CronError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Path(#[from] crate::base::error::PathError),
+    #[error(transparent)]
+    Sync(#[from] crate::sync::SyncError),
     #[error(transparent)]
     Merge(#[from] Box<merge::MergeError>),
     #[error(transparent)]
@@ -100,11 +103,7 @@ fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter
         reporter.info(&line);
     }
     if server.is_passive() {
-        log::warn!(
-            target: "barman.server",
-            "server {name} is passive, and this version of barkeep does not copy backups from another node: use \
-             Barman's cron for it"
-        );
+        passive::synchronise(context, server, &catalog, reporter)?;
     } else {
         start_archiving(context, server, &catalog, reporter)?;
         streaming::keep(context, server, &catalog, reporter)?;

@@ -85,7 +85,7 @@ fn describe(server: &ServerConfig, with_sources: bool) -> Result<Value, PgError>
 }
 
 /// The configuration of a server, with its policies in their own words once they are enforced.
-fn configuration(server: &ServerConfig, with_sources: bool) -> Map<String, Value> {
+pub(crate) fn configuration(server: &ServerConfig, with_sources: bool) -> Map<String, Value> {
     let mut members = server.diagnose(with_sources);
     if let Some(policy) = enforced_policy(server) {
         let wal_policy = server.wal_retention_policy.to_uppercase();

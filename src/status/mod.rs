@@ -19,6 +19,7 @@ use crate::catalog::{Backups, Catalog};
 use crate::config::ServerConfig;
 
 pub use backup_document::{Dates, backup_document};
+pub(crate) use diagnosis::configuration;
 pub use diagnosis::diagnose;
 pub use overview::{Item, Overview};
 pub use remote::Remote;

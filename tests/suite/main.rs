@@ -24,6 +24,7 @@ mod scenario;
 mod sending;
 mod streaming;
 mod support;
+mod sync;
 mod transports;
 mod traps;
 mod unusual_backups;
@@ -70,6 +71,7 @@ fn main() {
     trials.extend(sending::trials(&barkeep));
     trials.extend(restoring::trials(&barkeep));
     trials.extend(archiving::trials(&barkeep));
+    trials.extend(sync::trials(&barkeep));
     let (computing, one_by_one) = conformance::trials(&fixtures);
     let trials = interleaved([computing, one_by_one, trials]);
     let conclusion = libtest_mimic::run(&arguments, trials);
