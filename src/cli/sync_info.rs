@@ -44,16 +44,17 @@ impl SyncInfo {
                 session.output.bytes()?,
             )?);
         }
-        let text = if self.primary {
-            primary::ask_for_everything(server, session.config_path()?)?
-        } else {
-            let since = self.last_wal.map(|wal| Since {
-                wal,
-                position: self.last_position,
-            });
-            let document = sync::report(server, since.as_ref())?;
-            json::indented(&document).map_err(|error| Failure::exception(error.to_string()))?
-        };
+        if self.primary {
+            let text = primary::ask_for_everything(server, session.config_path()?)?;
+            session.output.document(&text);
+            return Ok(());
+        }
+        let since = self.last_wal.map(|wal| Since {
+            wal,
+            position: self.last_position,
+        });
+        let document = sync::report(server, since.as_ref())?;
+        let text = json::indented(&document).map_err(|error| Failure::exception(error.to_string()))?;
         session.output.plain(&output::redacted(&text));
         Ok(())
     }
