@@ -30,8 +30,11 @@ const COMPLETE: [&str; 4] = [FULL, LINKED, CHILD, WAITING];
 /// A relation file that the first two backups share.
 const SHARED: &str = "data/base/5/1259";
 
+/// A test with the program under test.
+type Check = fn(&Tool);
+
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, fn(&Tool)); 7] = [
+    let tests: [(&str, Check); 7] = [
         ("from_barman", from_barman),
         ("to_barman", to_barman),
         ("says_what_barman_says", says_what_barman_says),
