@@ -30,21 +30,22 @@ pub struct WalFigures {
     /// The newest of all these segments.
     pub last: Option<String>,
     first_time: Option<f64>,
-    last_time: Option<f64>,
+    /// As the WAL database has it: one of a million such numbers is looked at.
+    last_time: String,
 }
 
 impl WalFigures {
     /// When the newest of these segments was written, in seconds since the epoch.
     #[must_use]
     pub fn last_time(&self) -> Option<f64> {
-        self.last_time
+        self.last_time.parse().ok()
     }
 
     /// Segments per second; 0 when it cannot be told.
     #[must_use]
     #[allow(clippy::cast_precision_loss)] // counts of segments
     pub fn segments_per_second(&self) -> f64 {
-        match self.first_time.zip(self.last_time) {
+        match self.first_time.zip(self.last_time()) {
             Some((first, last)) if last > first => {
                 (self.required.count + self.until_next.count) as f64 / (last - first)
             }
@@ -106,7 +107,8 @@ impl WalFigures {
         if is_first {
             self.first_time = line.time();
         }
-        self.last_time = line.time();
+        self.last_time.clear();
+        self.last_time.push_str(line.time_text());
         match &mut self.last {
             Some(last) => {
                 last.clear();

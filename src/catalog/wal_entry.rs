@@ -89,6 +89,12 @@ impl<'a> WalLine<'a> {
         self.time.parse().ok()
     }
 
+    /// The same as it stands there.
+    #[must_use]
+    pub(super) fn time_text(&self) -> &'a str {
+        self.time
+    }
+
     /// The name of the compression.
     #[must_use]
     pub fn compression(&self) -> Option<&'a str> {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Local};
 
+use crate::archive::archive_wal::errors_directory::cluster_of;
 use crate::archive::wal_codec;
 use crate::base::calendar::Timestamp;
 use crate::base::error::PathError;
@@ -136,7 +137,11 @@ pub fn survey(config: &ServerConfig, catalog: &Catalog, backups: &Backups) -> Re
         return Ok(Survey::default());
     };
     let layout = catalog.layout();
-    let mut holdings = Holdings::read(&layout.wals, newest.segment_size, &wal_codec(config))?;
+    let codec = wal_codec(config);
+    let mut holdings = Holdings::read(&layout.wals, newest.segment_size, &codec)?;
+    find_ends(&mut starts, &holdings, |segment| {
+        cluster_of(&codec, &archived(&layout.wals, segment))
+    });
     // What was on its way while the directories were read is not missing.
     let holes = holes(&holdings, &starts);
     let mut found = false;
@@ -173,6 +178,10 @@ struct Start {
     complete: bool,
     /// Whether the WAL after its end was removed on purpose.
     standalone: bool,
+    /// The system identifier.
+    cluster: Option<u64>,
+    /// Where the WAL of another cluster begins: this one was upgraded with `pg_upgrade`.
+    ends: BTreeMap<Timeline, u64>,
 }
 
 /// The backups that can be restored.
@@ -182,6 +191,29 @@ fn starting_points(catalog: &Catalog, backups: &Backups) -> Result<Vec<Start>, C
         starts.extend(Start::of(info, catalog.keep_target(&info.id)?));
     }
     Ok(starts)
+}
+
+/// Finds out where the WAL of each backup's cluster ends, when there are backups of several. A cluster that `pg_upgrade` made
+/// goes on with the numbers of the old one, behind a segment that the old one did not complete: what is missing there is no
+/// gap. So it is the first segment behind each hole that is asked for its cluster.
+fn find_ends(starts: &mut [Start], holdings: &Holdings, cluster_of: impl Fn(SegmentName) -> Option<u64>) {
+    let clusters: BTreeSet<u64> = starts.iter().filter_map(|start| start.cluster).collect();
+    if clusters.len() < 2 {
+        return;
+    }
+    for (timeline, runs) in holdings.timelines() {
+        for run in runs.iter().skip(1) {
+            let Some(found) = cluster_of(holdings.name(timeline, run.first)) else {
+                continue;
+            };
+            for start in starts.iter_mut() {
+                let behind = run.first > holdings.number(start.end);
+                if behind && start.cluster.is_some_and(|own| own != found) {
+                    start.ends.entry(timeline).or_insert(run.first);
+                }
+            }
+        }
+    }
 }
 
 impl Start {
@@ -199,7 +231,18 @@ impl Start {
             },
             complete: info.status == BackupStatus::Done,
             standalone: keep == Some(KeepTarget::Standalone),
+            cluster: info.systemid.as_ref().and_then(|systemid| systemid.parse().ok()),
+            ends: BTreeMap::new(),
         })
+    }
+
+    /// The newest segment of a timeline that is of this cluster.
+    fn newest(&self, holdings: &Holdings, timeline: Timeline) -> Option<u64> {
+        let Some(end) = self.ends.get(&timeline) else {
+            return holdings.newest(timeline);
+        };
+        let (_, runs) = holdings.timelines().find(|(number, _)| *number == timeline)?;
+        runs.iter().rev().find(|run| run.first < *end).map(|run| run.last)
     }
 
     /// The timelines that can be reached from here, its own first, with the way to each.
@@ -238,8 +281,8 @@ impl Start {
                 // The next timeline has a copy of the segment that is left in the middle.
                 Some(end) => end.0 / size,
                 None => {
-                    let newest = holdings
-                        .newest(stretch.timeline)
+                    let newest = self
+                        .newest(holdings, stretch.timeline)
                         .filter(|newest| *newest >= first);
                     let archived = newest.map_or(first, |newest| newest + 1);
                     match index {

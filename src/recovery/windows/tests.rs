@@ -200,3 +200,41 @@ fn a_backup_without_its_own_wal_says_so() {
     );
     assert_eq!(gaps(&survey), [(name(1, 4), name(1, 4), 1)]);
 }
+
+#[test]
+fn what_lies_between_two_clusters_is_no_gap() {
+    use crate::postgres::wal_header::sample_header;
+    let sandbox = Sandbox::new("clusters");
+    let of = |cluster: u64, numbers: std::ops::RangeInclusive<u32>| {
+        sandbox.wal(1, numbers.clone());
+        for number in numbers {
+            let path = archived(&sandbox.catalog.layout().wals, name(1, number));
+            fs::write(
+                path,
+                sample_header(&name(1, number).to_string(), 1 << 24, cluster),
+            )
+            .unwrap();
+        }
+    };
+    let backup = |id: &str, begin: u32, cluster: &str| {
+        let id = sandbox.backup(id, 1, begin, begin);
+        let mut info = sandbox.catalog.backups().unwrap().remove(&id).unwrap();
+        info.systemid = Some(cluster.to_owned());
+        sandbox.catalog.save(&info).unwrap();
+    };
+    of(42, 1..=5);
+    of(43, 7..=9);
+    backup("20240101T000000", 2, "42");
+    let before = sandbox.survey();
+    assert_eq!(before.gaps.len(), 1, "all that is known is that 6 is missing");
+    backup("20240102T000000", 8, "43");
+    let survey = sandbox.survey();
+    assert_eq!(survey.gaps, []);
+    assert_eq!(windows(&survey, 0), [(1, 2, 6, false)]);
+    assert_eq!(windows(&survey, 1), [(1, 8, 10, false)]);
+    // A hole before the upgrade is one.
+    fs::remove_file(archived(&sandbox.catalog.layout().wals, name(1, 4))).unwrap();
+    let survey = sandbox.survey();
+    assert_eq!((survey.gaps.len(), survey.gaps[0].first), (1, name(1, 4)));
+    assert_eq!(windows(&survey, 0), [(1, 2, 4, true)]);
+}
