@@ -155,7 +155,7 @@ pub(super) fn objection(
     if info.compression.is_some() || info.encryption.is_some() {
         return Some("it is compressed or encrypted".to_owned());
     }
-    let members = match catalog::chains::members(backups, &info.id) {
+    let members = match catalog::chains::plain_members(backups, &info.id) {
         Ok(members) => members,
         Err(error) => return Some(error.to_string()),
     };

@@ -75,9 +75,6 @@ pub fn members<'a>(backups: &'a Backups, id: &BackupId) -> Result<Vec<&'a Backup
             let status = member.status;
             return Err(BrokenChain::Status { id, status });
         }
-        if member.compression.is_some() || member.encryption.is_some() {
-            return Err(BrokenChain::Shape { id });
-        }
     }
     match members.last() {
         Some(root) if !root.is_incremental() => Ok(members),
@@ -85,6 +82,21 @@ pub fn members<'a>(backups: &'a Backups, id: &BackupId) -> Result<Vec<&'a Backup
             child: last.id.clone(),
         }),
         None => Err(BrokenChain::Gone { child: id.clone() }),
+    }
+}
+
+/// As [`members`], for work that needs the older ones in plain files.
+///
+/// # Errors
+/// As [`members`], and when one is in tar files.
+pub fn plain_members<'a>(backups: &'a Backups, id: &BackupId) -> Result<Vec<&'a BackupInfo>, BrokenChain> {
+    let members = members(backups, id)?;
+    let packed = |member: &&&BackupInfo| member.compression.is_some() || member.encryption.is_some();
+    match members.iter().skip(1).find(packed) {
+        Some(member) => Err(BrokenChain::Shape {
+            id: member.id.clone(),
+        }),
+        None => Ok(members),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod retention;
 mod annotations;
 
 mod backup_id;
+mod base_codec;
 mod completeness;
 mod deletion;
 pub mod deletion_plan;
@@ -50,6 +51,7 @@ use crate::copy::records::RecordIndex;
 
 pub use annotations::KeepTarget;
 pub use backup_id::BackupId;
+pub use base_codec::codec_of_base_backups;
 pub use completeness::{CheckBackupError, CheckedBackup};
 pub use deletion::{Deletion, DeletionError};
 pub use error::{CatalogError, ResolveError};

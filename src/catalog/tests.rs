@@ -240,14 +240,19 @@ fn a_manifest_finds_every_kind_of_damage() {
         catalog.generate_manifest(&backup.id, 3),
         Err(GenerateManifestError::Exists(_))
     ));
-    let good = catalog.verify(&backup, 3).unwrap();
+    let good = catalog
+        .verify(&backup, 3, &crate::codec::WalCodec::default())
+        .unwrap();
     assert_eq!((good.files, good.mismatches.len()), (5, 0));
     fs::write(data.join("pg_wal/000000010000000000000001"), "not looked at").unwrap();
     fs::write(data.join("base/1/1"), "Content of base/1/1").unwrap();
     fs::write(data.join("base/1/2"), "longer content of base/1/2").unwrap();
     fs::remove_file(data.join("base/1/3")).unwrap();
     fs::write(data.join("base/1/5"), "new").unwrap();
-    let mut found = catalog.verify(&backup, 3).unwrap().mismatches;
+    let mut found = catalog
+        .verify(&backup, 3, &crate::codec::WalCodec::default())
+        .unwrap()
+        .mismatches;
     found.sort_by_key(ToString::to_string);
     let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert_eq!(

@@ -7,6 +7,7 @@
 mod extra;
 mod rebuilt;
 mod recorded;
+mod unpacked;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -16,10 +17,11 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::agent::message::Corrupt;
-use crate::base::directory;
 use crate::base::error::{PathError, strerror};
 use crate::base::lock::LockError;
+use crate::codec::WalCodec;
 use crate::copy::chain::{ChainError, Sums};
+use crate::copy::packed::{self, PackedError};
 use crate::copy::records::RecordsError;
 use crate::copy::verify::{self, Wanted};
 use crate::postgres::control_file::ControlFile;
@@ -48,16 +50,9 @@ const BATCH: usize = 4096;
 /// Why a backup could not be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// Its data are in tar files, or encrypted.
-    #[error(
-        "backup {id} is stored as {shape}, which cannot be verified in place: restore it and run pg_verifybackup there"
-    )]
-    Shape {
-        /// The backup.
-        id: BackupId,
-        /// `tar files` or `encrypted files`.
-        shape: &'static str,
-    },
+    /// A tar file of it cannot be read.
+    #[error(transparent)]
+    Packed(#[from] PackedError),
     /// The backups that it builds on are not all there.
     #[error("backup {id} cannot be put together: {source}")]
     BrokenChain {
@@ -178,18 +173,22 @@ impl Catalog {
     ///
     /// # Errors
     /// There is no manifest, or it cannot be used, or the backup is of a shape that cannot be verified.
-    pub fn verify(&self, info: &BackupInfo, workers: usize) -> Result<Verification, VerifyError> {
+    ///
+    /// Tar files are read by `codec`; the chain of a backup in tar files, or with such backups in it, is not put together.
+    pub fn verify(
+        &self,
+        info: &BackupInfo,
+        workers: usize,
+        codec: &WalCodec,
+    ) -> Result<Verification, VerifyError> {
         let _reader = self.locks().backup_reader(&info.id)?;
         let data = self.data_dir(&info.id);
-        let shape = |shape| VerifyError::Shape {
-            id: info.id.clone(),
-            shape,
-        };
-        if info.encryption.is_some() {
-            return Err(shape("encrypted files"));
-        }
-        if has_tar(&data)? {
-            return Err(shape("tar files"));
+        let parts = packed::parts(&data)?;
+        if !parts.is_empty() {
+            let pages = info
+                .begin_xlog
+                .filter(|_| info.data_checksums.as_deref() == Some("on"));
+            return unpacked::verify(&data, parts, codec, workers, pages);
         }
         let backups = if info.is_incremental() {
             self.readable_backups()?.0
@@ -197,10 +196,16 @@ impl Catalog {
             Backups::new()
         };
         let members = match info.is_incremental() {
-            true => chains::members(&backups, &info.id).map_err(|source| VerifyError::BrokenChain {
-                id: info.id.clone(),
-                source,
-            })?,
+            true => match chains::plain_members(&backups, &info.id) {
+                Err(BrokenChain::Shape { id }) => {
+                    log::info!(target: "barman.server", "backup {id} of its chain is in tar files: the chain is not put together");
+                    Vec::new()
+                }
+                members => members.map_err(|source| VerifyError::BrokenChain {
+                    id: info.id.clone(),
+                    source,
+                })?,
+            },
             false => Vec::new(),
         };
         let older = members.get(1..).unwrap_or_default();
@@ -241,13 +246,6 @@ fn has_page_checksums(data: &Path) -> bool {
             false
         }
     }
-}
-
-fn has_tar(data: &Path) -> Result<bool, PathError> {
-    let names = directory::names(data)?;
-    Ok(names
-        .iter()
-        .any(|name| name == "base.tar" || name.starts_with("base.tar.")))
 }
 
 /// Pages with wrong checksums, as mismatches.

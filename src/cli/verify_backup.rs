@@ -5,6 +5,7 @@ use super::arguments::BackupArgument;
 use super::failure::Failure;
 use super::session::Session;
 use crate::base::report::Reporter;
+use crate::catalog::codec_of_base_backups;
 
 /// Check the files of a backup against its manifest, and its pages against their checksums
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,11 @@ impl VerifyBackup {
         ));
         output.info("Calling pg_verifybackup");
         let jobs = self.jobs.and_then(|jobs| usize::try_from(jobs).ok());
-        let verified = found.catalog.verify(&info, jobs.unwrap_or(found.workers()));
+        let verified = found.catalog.verify(
+            &info,
+            jobs.unwrap_or(found.workers()),
+            &codec_of_base_backups(found.server),
+        );
         let problems: Vec<(&str, String)> = match &verified {
             Ok(verification) if verification.mismatches.is_empty() => {
                 output.info("backup successfully verified");

@@ -21,6 +21,7 @@ mod queue;
 pub mod records;
 mod report;
 mod rsync;
+pub mod unpack;
 pub mod verify;
 
 pub use crate::agent::ahead::Ahead;
@@ -60,9 +61,24 @@ pub enum CopyError {
     /// A file of a chain of backups cannot be put together.
     #[error(transparent)]
     Chain(#[from] chain::ChainError),
+    /// A tar file of a backup cannot be read.
+    #[error(transparent)]
+    Packed(#[from] packed::PackedError),
+    /// A manifest is needed and cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] crate::postgres::manifest::ManifestError),
+    /// The tar files of a backup do not hold everything.
+    #[error("the backup in \"{}\" does not hold \"{file}\", which its manifest lists", directory.display())]
+    NotPacked {
+        /// The directory.
+        directory: std::path::PathBuf,
+        /// The file.
+        file: String,
+    },
     /// rsync would have to do what only the agent can.
     #[error(
-        "the agent cannot run on {host} ({reason}), and without it an incremental backup cannot be restored there. \
+        "the agent cannot run on {host} ({reason}), and without it an incremental backup or one in tar files cannot be restored \
+         there. \
          Restore it into a directory of this host, and copy that"
     )]
     NeedsAgent {

@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use crossbeam_channel::{Receiver, bounded};
+
 use crate::agent::message::{Attributes, Time};
 use crate::base::directory;
 use crate::base::error::{PathContext, PathError};
@@ -15,6 +17,10 @@ use crate::codec::{CodecError, WalCodec};
 
 /// What follows `.tar` in the names, besides `.gpg`.
 const SUFFIXES: [&str; 4] = ["", ".gz", ".lz4", ".zst"];
+
+/// How far a stream is read ahead: so many chunks of so many bytes.
+const CHUNKS: usize = 8;
+const CHUNK: usize = 512 << 10;
 
 /// One of the tar files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +121,8 @@ impl Part {
         mut each: impl FnMut(Packed, &mut dyn Read) -> Result<bool, E>,
     ) -> Result<(), E> {
         let stream = codec.open_plain(&self.path).map_err(PackedError::from)?;
-        let mut archive = tar::Archive::new(stream);
+        let ahead = ReadAhead::start(stream).at("start a thread for", &self.path);
+        let mut archive = tar::Archive::new(ahead.map_err(PackedError::from)?);
         let broken = |error: io::Error| PackedError::from(PathError::new("read", &self.path, error));
         for entry in archive.entries().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
@@ -191,6 +198,64 @@ impl Part {
             Ok(false)
         })?;
         Ok(content)
+    }
+}
+
+/// A stream that a thread of its own reads ahead: decryption and decompression go on while what was read before is put in
+/// its place.
+struct ReadAhead {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    current: Vec<u8>,
+    taken: usize,
+}
+
+impl ReadAhead {
+    fn start(mut stream: impl Read + Send + 'static) -> io::Result<ReadAhead> {
+        let (sender, chunks) = bounded(CHUNKS);
+        let read = move || {
+            loop {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                let outcome = stream.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+                let ended = !matches!(outcome, Ok(count) if count > 0);
+                // Whoever has enough hangs up.
+                if sender.send(outcome.map(|_| chunk)).is_err() || ended {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("unpack".to_owned())
+            .spawn(read)?;
+        Ok(ReadAhead {
+            chunks,
+            current: Vec::new(),
+            taken: 0,
+        })
+    }
+}
+
+impl Read for ReadAhead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.current.len() {
+            match self.chunks.recv() {
+                Ok(chunk) => {
+                    self.current = chunk?;
+                    self.taken = 0;
+                    if self.current.is_empty() {
+                        return Ok(0);
+                    }
+                }
+                // The end was told before.
+                Err(_) => return Ok(0),
+            }
+        }
+        let rest = self.current.get(self.taken..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        if let (Some(target), Some(source)) = (buffer.get_mut(..count), rest.get(..count)) {
+            target.copy_from_slice(source);
+        }
+        self.taken += count;
+        Ok(count)
     }
 }
 

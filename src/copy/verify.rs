@@ -5,7 +5,7 @@
 //! (`pg_basebackup` and `pg_checksums` judge alike).
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +72,71 @@ pub fn file(path: &Path, relative: &[u8], wanted: Wanted) -> Result<Found, Chain
     }
     let read = |buffer: &mut [u8], offset: u64| read_full(&file, path, buffer, offset);
     Ok(read_all(read, wanted, numbers.as_ref())?)
+}
+
+/// Reads a file of `size` bytes as a stream; else as [`file`].
+///
+/// # Errors
+/// It cannot be read, or is an incremental file with a damaged header. Both are told of `path`.
+pub fn stream(
+    path: &Path,
+    input: &mut dyn Read,
+    size: u64,
+    relative: &[u8],
+    wanted: Wanted,
+) -> Result<Found, ChainError> {
+    let mut head = Vec::new();
+    let mut numbers = None;
+    if let Some(start) = wanted.pages {
+        if let Some(name) = incremental::stands_for(relative) {
+            let mut copied = Copied {
+                input: &mut *input,
+                copy: &mut head,
+            };
+            let header = Header::read(&mut copied, size).map_err(|source| ChainError::Damaged {
+                path: path.to_path_buf(),
+                source,
+            })?;
+            numbers = first_block(&name).map(|first| Numbers {
+                start,
+                first,
+                header: Some(header),
+            });
+        } else {
+            numbers = first_block(relative).map(|first| Numbers {
+                start,
+                first,
+                header: None,
+            });
+        }
+    }
+    let mut whole = io::Cursor::new(head).chain(input);
+    let read = |buffer: &mut [u8], _: u64| {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match whole.read(rest).at("read", path)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
+    };
+    Ok(read_all(read, wanted, numbers.as_ref())?)
+}
+
+/// A stream of which what is read is kept.
+struct Copied<'a> {
+    input: &'a mut dyn Read,
+    copy: &'a mut Vec<u8>,
+}
+
+impl Read for Copied<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.copy
+            .extend_from_slice(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
 }
 
 /// Reads the file that the chain of `members` (the newest first) makes of `relative`. `None` when the newest has no such file.
@@ -142,7 +207,7 @@ impl Numbers {
 }
 
 fn read_all(
-    read: impl Fn(&mut [u8], u64) -> Result<usize, PathError>,
+    mut read: impl FnMut(&mut [u8], u64) -> Result<usize, PathError>,
     wanted: Wanted,
     numbers: Option<&Numbers>,
 ) -> Result<Found, PathError> {

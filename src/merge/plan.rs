@@ -104,7 +104,7 @@ fn examine(merge: &Merge<'_>, backups: &Backups, info: &BackupInfo) -> Result<Ve
     if info.compression.is_some() || info.encryption.is_some() {
         return Err(MergeError::Shape(id.clone()));
     }
-    let members = chains::members(backups, id).map_err(|source| MergeError::Chain {
+    let members = chains::plain_members(backups, id).map_err(|source| MergeError::Chain {
         id: id.clone(),
         source,
     })?;

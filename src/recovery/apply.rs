@@ -8,7 +8,7 @@ use crate::base::size;
 use crate::codec::WalCodec;
 use crate::copy;
 
-use super::configuration::Written;
+use super::configuration::{Edits, Written};
 use super::destination::Destination;
 use super::error::RestoreError;
 use super::plan::{RestorePlan, WalDelivery};
@@ -25,6 +25,8 @@ pub struct Done {
     pub damaged: Vec<PathBuf>,
     /// WAL files.
     pub wal_files: u64,
+    /// What was written into the data directory.
+    pub edits: Edits,
 }
 
 /// Which WAL is delivered, and why that.
@@ -53,6 +55,8 @@ fn wal_words(wal: Option<&WalDelivery>) -> String {
 pub struct Applier<'a> {
     /// The plan.
     pub plan: &'a RestorePlan,
+    /// The server.
+    pub server: &'a str,
     /// The backup.
     pub source: &'a BackupSource,
     /// The host.
@@ -80,7 +84,7 @@ impl Applier<'_> {
     pub fn apply(&self) -> Result<Done, RestoreError> {
         let mut done = self.restore_data()?;
         done.wal_files = self.restore_wal()?;
-        self.configure()?;
+        self.configure(&done.edits)?;
         Ok(done)
     }
 
@@ -90,6 +94,10 @@ impl Applier<'_> {
     /// The backup or the destination cannot be looked at.
     pub fn describe(&self) -> Result<(), RestoreError> {
         let plan = self.plan;
+        if let Some(unpack) = &plan.unpack {
+            self.describe_unpacking(unpack);
+            return Ok(());
+        }
         let prepared = copy::prepare_push(&plan.push, self.destination.remote(), self.reporter)?;
         self.reporter
             .info("Nothing is written (--dry-run). The restore would do this:");
@@ -136,6 +144,12 @@ impl Applier<'_> {
     fn restore_data(&self) -> Result<Done, RestoreError> {
         let plan = self.plan;
         self.reporter.info("Copying the base backup.");
+        for id in &self.source.encrypted {
+            self.reporter.info(&format!(
+                "Decrypting files from backup '{id}' for server '{}'.",
+                self.server
+            ));
+        }
         for relocation in &plan.tablespaces {
             self.destination.create_private(&relocation.location)?;
             self.destination.check_writable(&relocation.location)?;
@@ -151,6 +165,9 @@ impl Applier<'_> {
                 relocation.location.display()
             ));
         }
+        if let Some(unpack) = &plan.unpack {
+            return self.unpack(unpack);
+        }
         let prepared = copy::prepare_push(&plan.push, self.destination.remote(), self.reporter)?;
         self.announce_deletions(&prepared.deletions);
         if plan.push.delta {
@@ -163,27 +180,37 @@ impl Applier<'_> {
             self.write_label(label)?;
         }
         let report = prepared.apply(self.reporter)?;
-        for relocation in &plan.tablespaces {
-            self.destination
-                .link(&relocation.location, &relocation.link(&plan.data))?;
-        }
+        self.link_tablespaces()?;
         self.write(".barman-recover.info", &self.source.info)?;
         self.destination.rename(
             &plan.data.join("backup_manifest"),
             &plan.data.join(format!("backup_manifest.{}", self.source.id)),
         )?;
-        for path in &report.damaged {
+        self.tell_of_damage(&report.damaged);
+        Ok(Done {
+            bytes: report.total_bytes,
+            damaged: report.damaged,
+            wal_files: 0,
+            edits: plan.edits.clone(),
+        })
+    }
+
+    pub(super) fn link_tablespaces(&self) -> Result<(), RestoreError> {
+        for relocation in &self.plan.tablespaces {
+            self.destination
+                .link(&relocation.location, &relocation.link(&self.plan.data))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell_of_damage(&self, damaged: &[PathBuf]) {
+        for path in damaged {
             self.reporter.error(&format!(
                 "\"{}\" is not what it was when backup {} was taken: the backup is damaged",
                 path.display(),
                 self.source.id
             ));
         }
-        Ok(Done {
-            bytes: report.total_bytes,
-            damaged: report.damaged,
-            wal_files: 0,
-        })
     }
 
     fn write_label(&self, label: &[u8]) -> Result<(), RestoreError> {
@@ -210,7 +237,7 @@ impl Applier<'_> {
         ));
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> Result<(), RestoreError> {
+    pub(super) fn write(&self, name: &str, content: &[u8]) -> Result<(), RestoreError> {
         let file = Written {
             path: name.into(),
             content: content.to_vec(),
@@ -269,8 +296,7 @@ impl Applier<'_> {
         .deliver(files, self.plan.push.jobs)
     }
 
-    fn configure(&self) -> Result<(), RestoreError> {
-        let edits = &self.plan.edits;
+    fn configure(&self, edits: &Edits) -> Result<(), RestoreError> {
         if self.plan.configured {
             self.reporter.info("Generating recovery configuration");
             if let Some(line) = &self.plan.custom_command {

@@ -5,20 +5,16 @@
 //! can be shown, and does not depend on what the destination can read.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::base::calendar;
-use crate::base::error::{PathContext, PathError};
+use crate::base::error::PathError;
 
 use super::options::{TargetAction, TargetTimeline};
+use super::originals::Originals;
 use super::settings::{self, Change, Include, Warning};
 use super::target::{Target, Targets};
-
-/// A configuration file larger than this is not edited (PostgreSQL would need minutes to read it).
-const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
 /// How deep PostgreSQL follows includes.
 const DEEPEST_INCLUDE: usize = 10;
@@ -222,18 +218,19 @@ pub struct Edits {
     pub recovery_file: String,
 }
 
-/// Computes the files to write: `backup` is the backup's data directory, `file_name` the file for the recovery
+/// Computes the files to write: `backup` holds the files of the backup's data directory, `file_name` the file for the recovery
 /// configuration, `lines` the configuration (`None` when recovery needs none).
 ///
 /// # Errors
 /// A configuration file of the backup cannot be read.
-pub fn edit(
-    backup: &Path,
+pub fn edit<'a>(
+    backup: impl Into<Originals<'a>>,
     version: u32,
     file_name: &str,
     lines: Option<&[String]>,
     standby: bool,
 ) -> Result<Edits, PathError> {
+    let backup = backup.into();
     let modern = version >= 120_000;
     let mut edits = Edits {
         recovery_file: if modern { file_name } else { "recovery.conf" }.to_owned(),
@@ -248,7 +245,7 @@ pub fn edit(
         .map(String::as_str)
         .chain(["pg_hba.conf", "pg_ident.conf"])
     {
-        if !backup.join(name).is_file() {
+        if !backup.has(Path::new(name)) {
             edits.missing.push(name.to_owned());
         }
     }
@@ -303,7 +300,7 @@ fn superseded(lines: &[String]) -> BTreeSet<String> {
 }
 
 struct Editor<'a> {
-    backup: &'a Path,
+    backup: Originals<'a>,
     seen: BTreeSet<PathBuf>,
     edits: Edits,
     superseded: BTreeSet<String>,
@@ -315,7 +312,7 @@ impl Editor<'_> {
         if !self.seen.insert(path.to_path_buf()) {
             return Ok(());
         }
-        let Some(original) = self.original(path)? else {
+        let Some(original) = self.backup.file(path)? else {
             if let Some(lines) = appended {
                 self.create(path, lines);
             }
@@ -368,7 +365,7 @@ impl Editor<'_> {
                 let Some(directory) = beside(name) else {
                     return Ok(());
                 };
-                for path in configuration_files(self.backup, &directory)? {
+                for path in self.backup.listed(&directory)? {
                     self.file(&path, None, depth)?;
                 }
                 Ok(())
@@ -386,22 +383,6 @@ impl Editor<'_> {
                 modified: None,
             });
         }
-    }
-
-    fn original(&self, path: &Path) -> Result<Option<Written>, PathError> {
-        let file = self.backup.join(path);
-        let metadata = match fs::metadata(&file) {
-            Ok(metadata) if metadata.is_file() && metadata.len() <= LARGEST_FILE => metadata,
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(PathError::new("inspect", &file, error)),
-        };
-        Ok(Some(Written {
-            path: path.to_path_buf(),
-            content: fs::read(&file).at("read", &file)?,
-            mode: Some(metadata.permissions().mode() & 0o7777),
-            modified: Some(metadata.modified().at("inspect", &file)?),
-        }))
     }
 }
 
@@ -428,33 +409,6 @@ fn inside(path: &Path) -> Option<PathBuf> {
         )
     });
     (plain && path.components().next().is_some()).then(|| path.components().collect())
-}
-
-/// What PostgreSQL reads of an included directory: `*.conf`, not hidden, in byte order.
-fn configuration_files(backup: &Path, directory: &Path) -> Result<Vec<PathBuf>, PathError> {
-    let absolute = backup.join(directory);
-    let entries = match fs::read_dir(&absolute) {
-        Ok(entries) => entries,
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(PathError::new("read directory", &absolute, error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let name = entry.at("read directory", &absolute)?.file_name();
-        let text = name.to_string_lossy();
-        if text.ends_with(".conf") && !text.starts_with('.') {
-            files.push(directory.join(&name));
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The lines of the recovery configuration, and the files that are written.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
+
 use super::*;
 
 fn lines(version: u32, standby: bool, wal: WalSource, targets: Targets) -> Vec<String> {

@@ -63,6 +63,13 @@ const OWNED: [&str; 37] = [
     ".barman-recover.info",
 ];
 
+/// Whether a path within a data directory is none of PostgreSQL's own: that of a configuration file, perhaps.
+#[must_use]
+pub fn is_foreign(path: &Path) -> bool {
+    let top = path.iter().next().unwrap_or_default().to_string_lossy();
+    !OWNED.contains(&&*top) && !top.starts_with("pg_log")
+}
+
 /// The directory of a tablespace.
 #[must_use]
 pub fn tablespace_item(source: &BackupSource, relocation: &Relocation, config: &ServerConfig) -> PushItem {
@@ -79,9 +86,9 @@ pub fn tablespace_item(source: &BackupSource, relocation: &Relocation, config: &
     }
 }
 
-/// The data directory. Links to tablespaces, and tablespaces inside the data directory, belong to others.
+/// What is left out of the data directory.
 #[must_use]
-pub fn pgdata_item(source: &BackupSource, destination: &Path, tablespaces: &[Relocation]) -> PushItem {
+pub fn left_out(destination: &Path, tablespaces: &[Relocation]) -> Filter {
     let links = tablespaces
         .iter()
         .map(|relocation| format!("/pg_tblspc/{}", relocation.tablespace.oid));
@@ -89,7 +96,13 @@ pub fn pgdata_item(source: &BackupSource, destination: &Path, tablespaces: &[Rel
         let inner = relocation.location.strip_prefix(destination).ok()?;
         Some(format!("/{}", inner.display()))
     });
-    let mut filter = Filter::default().exclude(LEFT_OUT).protect(links).protect(inside);
+    Filter::default().exclude(LEFT_OUT).protect(links).protect(inside)
+}
+
+/// The data directory. Links to tablespaces, and tablespaces inside the data directory, belong to others.
+#[must_use]
+pub fn pgdata_item(source: &BackupSource, destination: &Path, tablespaces: &[Relocation]) -> PushItem {
+    let mut filter = left_out(destination, tablespaces);
     if source.is_incremental() {
         // The label is written by itself; the manifest is that of the changed blocks, not of what they become.
         filter = filter.exclude(["/backup_manifest"]).protect(["/backup_label"]);

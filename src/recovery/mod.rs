@@ -11,6 +11,7 @@
 //! target     where recovery stops         timelines      the way there
 //! archived   what the archive holds       wal_selection  which of it is needed, and what is missing
 //! plan       all of it together           apply          does it
+//! unpacking  the same for backups in tar files
 //! holdings   the archive as runs          windows        where one can recover to, and the gaps
 //! ```
 //!
@@ -27,6 +28,7 @@ pub mod fitness;
 pub mod holdings;
 pub mod hook_variables;
 pub mod options;
+pub mod originals;
 pub mod plan;
 pub mod report;
 pub mod request;
@@ -39,6 +41,7 @@ pub mod target;
 pub mod target_time;
 pub mod this_host;
 pub mod timelines;
+mod unpacking;
 pub mod wal_delivery;
 pub mod wal_selection;
 pub mod windows;

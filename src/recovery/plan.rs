@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::base::calendar::Timestamp;
-use crate::base::error::PathContext;
+use crate::base::error::{PathContext, PathError};
 use crate::catalog::Catalog;
 use crate::codec::{CodecError, WalCodec};
 use crate::config::ServerConfig;
 use crate::copy::chain::Sums;
+use crate::copy::unpack::UnpackPlan;
 use crate::copy::{PushItem, PushPlan};
 use crate::postgres::wal_name::Timeline;
 
@@ -20,6 +21,7 @@ use super::configuration::{self, Edits, Recovery, WalSource};
 use super::data;
 use super::error::RestoreError;
 use super::options::{RestoreOptions, TargetTimeline};
+use super::originals::Originals;
 use super::request::Request;
 use super::source::BackupSource;
 use super::tablespaces::Relocation;
@@ -47,7 +49,11 @@ pub struct RestorePlan {
     pub configured: bool,
     /// The `restore_command` line of the operator's own command.
     pub custom_command: Option<String>,
-    /// What is written into the data directory.
+    /// How the files of the backup are unpacked, when they are in tar files: then nothing of `push` is done.
+    pub unpack: Option<UnpackPlan>,
+    /// How the configuration files are edited.
+    pub wish: ConfigurationWish,
+    /// What is written into the data directory; nothing yet for a backup in tar files.
     pub edits: Edits,
     /// What the operator should know beforehand.
     pub notes: Vec<String>,
@@ -55,6 +61,30 @@ pub struct RestorePlan {
     pub complete: bool,
     /// The label of the restored cluster, when it is not the file of the backup.
     pub label: Option<Vec<u8>>,
+}
+
+/// How the configuration files of the backup are edited.
+#[derive(Debug)]
+pub struct ConfigurationWish {
+    /// `server_version_num`.
+    pub version: u32,
+    /// The file for the recovery configuration.
+    pub file_name: String,
+    /// The recovery configuration; `None` when recovery needs none.
+    pub lines: Option<Vec<String>>,
+    /// `--standby-mode`
+    pub standby: bool,
+}
+
+impl ConfigurationWish {
+    /// What is written.
+    ///
+    /// # Errors
+    /// A configuration file of the backup cannot be read.
+    pub fn edits(&self, originals: Originals<'_>) -> Result<Edits, PathError> {
+        let lines = self.lines.as_deref();
+        configuration::edit(originals, self.version, &self.file_name, lines, self.standby)
+    }
 }
 
 /// The WAL that is delivered.
@@ -176,25 +206,32 @@ impl Circumstances<'_> {
             standby: self.options.standby_mode,
             wal: self.wal_source(wal.as_ref()),
         };
-        let lines = self.configured().then(|| recovery.lines());
-        let edits = configuration::edit(
-            &self.source().data_directory,
-            self.source().version,
-            self.options
+        let wish = ConfigurationWish {
+            version: self.source().version,
+            file_name: self
+                .options
                 .recovery_conf_filename
-                .as_deref()
-                .unwrap_or("postgresql.auto.conf"),
-            lines.as_deref(),
-            self.options.standby_mode,
-        )?;
+                .clone()
+                .unwrap_or_else(|| "postgresql.auto.conf".to_owned()),
+            lines: self.configured().then(|| recovery.lines()),
+            standby: self.options.standby_mode,
+        };
+        // What is in tar files is only known when it has been unpacked.
+        let edits = match self.source().packed {
+            true => Edits::default(),
+            false => wish.edits(Originals::In(&self.source().data_directory))?,
+        };
+        let lines = wish.lines.as_deref();
         Ok(RestorePlan {
             data: self.data.to_path_buf(),
             tablespaces: self.tablespaces.to_vec(),
             push: self.push(),
             wal,
             wal_directory,
-            custom_command: self.custom_command(lines.as_deref()),
+            custom_command: self.custom_command(lines),
             configured: lines.is_some(),
+            unpack: self.unpack_plan(),
+            wish,
             edits,
             notes,
             complete,
@@ -436,7 +473,8 @@ pub fn safe_horizon(source: &BackupSource, previous: Option<&[u8]>) -> Option<Ti
 /// # Errors
 /// A directory is missing.
 pub fn check_directories(source: &BackupSource) -> Result<(), RestoreError> {
-    let directories = source.tablespaces.iter().map(|tablespace| &tablespace.directory);
+    let tablespaces = source.tablespaces.iter().filter(|_| !source.packed);
+    let directories = tablespaces.map(|tablespace| &tablespace.directory);
     let older = source.older.iter().map(|member| &member.data_directory);
     for directory in directories.chain([&source.data_directory]).chain(older) {
         if !fs::metadata(directory).is_ok_and(|metadata| metadata.is_dir()) {

@@ -1,12 +1,13 @@
 //! From the command line to a backup that can be restored: Barman's checks, in Barman's order and words
 //! (behaviour reference §17.1).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::report::Reporter;
 use crate::catalog::chains;
 use crate::catalog::{BackupId, BackupInfo, BackupStatus, BackupType, Backups, Catalog, KeepTarget};
 use crate::config::{ServerConfig, StagingLocation};
+use crate::copy::packed;
 
 use super::error::RestoreError;
 use super::options::RestoreOptions;
@@ -82,6 +83,10 @@ pub fn examine(
         ));
     }
     check_kind(&info, options)?;
+    let delta = options
+        .delta_restore
+        .unwrap_or(config.recovery_options.delta_restore);
+    check_packed(config, &source, delta, remote)?;
     if !source.data_directory.is_dir() {
         return Err(RestoreError::NoData {
             backup: source.id,
@@ -97,9 +102,7 @@ pub fn examine(
         source,
         rules,
         get_wal,
-        delta: options
-            .delta_restore
-            .unwrap_or(config.recovery_options.delta_restore),
+        delta,
         compress: remote && options.network_compression.unwrap_or(config.network_compression),
     })
 }
@@ -155,10 +158,6 @@ fn check_staging(options: &RestoreOptions) -> Result<(), RestoreError> {
 fn check_kind(info: &BackupInfo, options: &RestoreOptions) -> Result<(), RestoreError> {
     let kind = if info.backup_type() == BackupType::Snapshot || info.snapshots_info.is_some() {
         Some("snapshot")
-    } else if info.encryption.is_some() {
-        Some("encrypted")
-    } else if info.compression.is_some() {
-        Some("compressed or tar")
     } else if info
         .mode
         .as_deref()
@@ -185,6 +184,28 @@ fn check_kind(info: &BackupInfo, options: &RestoreOptions) -> Result<(), Restore
     )))
 }
 
+/// What backups in tar files need, and cannot do.
+fn check_packed(
+    config: &ServerConfig,
+    source: &BackupSource,
+    delta: bool,
+    remote: bool,
+) -> Result<(), RestoreError> {
+    if source.packed && delta {
+        let place = if remote { "remotely" } else { "locally" };
+        return Err(RestoreError::Argument(format!(
+            "Cannot restore a backup {place} with delta mode when the backup is not plain."
+        )));
+    }
+    match source.encrypted.first() {
+        Some(id) if config.encryption_passphrase_command.is_none() => Err(RestoreError::Argument(format!(
+            "Cannot restore from backup '{id}' of server '{}': it is encrypted, and encryption_passphrase_command is not set",
+            config.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The fields that a restore needs, all of them.
 fn source_of(catalog: &Catalog, backups: &Backups, info: &BackupInfo) -> Result<BackupSource, RestoreError> {
     let lacks = |field| RestoreError::Incomplete {
@@ -192,6 +213,17 @@ fn source_of(catalog: &Catalog, backups: &Backups, info: &BackupInfo) -> Result<
         field,
     };
     let tablespaces = info.tablespaces.iter().flatten();
+    let older = older(catalog, backups, &info.id)?;
+    let mut packed = is_packed(&catalog.data_dir(&info.id))?;
+    let mut encrypted = Vec::new();
+    for member in older.iter().rev() {
+        packed |= is_packed(&member.data_directory)?;
+        let is_encrypted = backups
+            .get(&member.id)
+            .is_some_and(|info| info.encryption.is_some());
+        encrypted.extend(is_encrypted.then(|| member.id.as_str().to_owned()));
+    }
+    encrypted.extend(info.encryption.as_ref().map(|_| info.id.as_str().to_owned()));
     Ok(BackupSource {
         id: info.id.as_str().to_owned(),
         version: info.version.ok_or_else(|| lacks("version"))?,
@@ -215,11 +247,18 @@ fn source_of(catalog: &Catalog, backups: &Backups, info: &BackupInfo) -> Result<
             })
             .collect(),
         data_directory: catalog.data_dir(&info.id),
-        older: older(catalog, backups, &info.id)?,
+        older,
+        packed,
+        encrypted,
         info: info.to_text().into_bytes(),
         waiting_for_wals: info.status == BackupStatus::WaitingForWals,
         standalone: catalog.keep_target(&info.id)? == Some(KeepTarget::Standalone),
     })
+}
+
+/// Whether the data of a backup are in tar files. Where there are none at all is found out later.
+fn is_packed(data: &Path) -> Result<bool, RestoreError> {
+    Ok(data.is_dir() && !packed::parts(data)?.is_empty())
 }
 
 /// What the backup builds on.

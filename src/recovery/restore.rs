@@ -170,6 +170,7 @@ impl Run<'_> {
         self.prepare(&plan)?;
         let applier = Applier {
             plan: &plan,
+            server,
             source: &self.request.source,
             destination: self.place,
             codec: &codec,
@@ -179,12 +180,13 @@ impl Run<'_> {
             applier.describe()?;
             return Ok(None);
         }
-        let done = applier
-            .apply()
-        .inspect_err(|_| {
+        let done = applier.apply().inspect_err(|_| {
+            let again = match plan.unpack {
+                Some(_) => "Empty it, and repeat the restore.",
+                None => "Empty it, or repeat the restore with --delta-restore.",
+            };
             self.reporter.warning(&format!(
-                "The destination directory '{typed}' is incomplete: do not start PostgreSQL in it. Empty it, or repeat the \
-                 restore with --delta-restore."
+                "The destination directory '{typed}' is incomplete: do not start PostgreSQL in it. {again}"
             ));
         })?;
         if !plan.complete {
@@ -194,14 +196,14 @@ impl Run<'_> {
                  recovery",
             );
         }
-        let get_wal_file = self.request.get_wal.then(|| plan.edits.recovery_file.clone());
+        let get_wal_file = self.request.get_wal.then(|| done.edits.recovery_file.clone());
         Ok(Some(RestoreReport {
             server: server.clone(),
             backup: self.request.source.id.clone(),
             destination: self.data.clone(),
-            changes: plan.edits.changes,
-            warnings: plan.edits.warnings,
-            missing_files: plan.edits.missing,
+            changes: done.edits.changes,
+            warnings: done.edits.warnings,
+            missing_files: done.edits.missing,
             get_wal_file,
             start,
             elapsed_seconds: clock.elapsed().as_secs_f64(),

@@ -42,6 +42,10 @@ pub struct BackupSource {
     pub older: Vec<Member>,
     /// The text of its `backup.info`.
     pub info: Vec<u8>,
+    /// Whether some of them, or it, are in tar files.
+    pub packed: bool,
+    /// Those of them, and it, that are encrypted: their ids.
+    pub encrypted: Vec<String>,
     /// Whether Barman has not yet seen all the WAL it needs.
     pub waiting_for_wals: bool,
     /// Whether it is kept as standalone: WAL after its end may be gone on purpose.
@@ -82,10 +86,12 @@ impl BackupSource {
     /// The text of the label that the restored cluster starts with, where it has to differ from the file of the backup:
     /// PostgreSQL does not start with the label of an incremental backup.
     ///
+    /// Of a backup in tar files it is only known when it has been unpacked.
+    ///
     /// # Errors
     /// The backup has no label, or it cannot be read.
     pub fn own_label(&self) -> Result<Option<Vec<u8>>, PathError> {
-        if !self.is_incremental() {
+        if self.packed || !self.is_incremental() {
             return Ok(None);
         }
         let path = self.data_directory.join("backup_label");
@@ -133,6 +139,8 @@ pub(super) mod tests {
             data_directory: PathBuf::from("/b/data"),
             older: Vec::new(),
             info: Vec::new(),
+            packed: false,
+            encrypted: Vec::new(),
             waiting_for_wals: false,
             standalone: false,
         }

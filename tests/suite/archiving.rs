@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 
 use crate::support::catalog::{archive_path, delivered_content};
 use crate::support::cleanup;
+use crate::support::keys::{Keys, PASSPHRASE_COMMAND, RECIPIENT};
 use crate::support::manager::Manager;
 use crate::support::mount::unmount;
 use crate::support::process::run;
@@ -186,60 +187,18 @@ fn full_disk(tool: &Tool) {
     assert_eq!(recorded, expected);
 }
 
-/// A key for the account of the manager, of a kind that Debian's `file` knows, by which Barman knows encrypted WAL. The agent
-/// that gpg starts for it ends with this value.
-struct Keys<'a> {
-    manager: &'a Manager,
-}
-
-impl Keys<'_> {
-    fn generate(manager: &mut Manager) {
-        let home = manager.directory.join("gnupg");
-        make_directory(&home, &manager.account);
-        std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        manager
-            .environment
-            .insert("GNUPGHOME".to_owned(), home.display().to_string());
-        let mut gpg = manager.account.applied_to(Command::new("gpg"));
-        gpg.env("GNUPGHOME", &home)
-            .args([
-                "--batch",
-                "--pinentry-mode",
-                "loopback",
-                "--passphrase",
-                "open sesame",
-            ])
-            .args([
-                "--quick-generate-key",
-                "wal@example.com",
-                "rsa2048",
-                "sign,encrypt",
-                "never",
-            ]);
-        run(gpg).success();
-    }
-}
-
-impl Drop for Keys<'_> {
-    fn drop(&mut self) {
-        let mut end = self.manager.account.applied_to(Command::new("gpgconf"));
-        end.env("GNUPGHOME", self.manager.directory.join("gnupg"))
-            .args(["--kill", "all"]);
-        let _ = end.output();
-    }
-}
-
 /// Each tool archives, compressed and encrypted; each reads what the other archived.
 fn encrypted(tool: &Tool) {
     let scratch = Scratch::new("gpg");
     let mut manager = host(
         &scratch,
-        "backup_method = postgres\nstreaming_conninfo = host=127.0.0.1 port=1 user=postgres\nslot_name = barman\n\
+        &format!(
+            "backup_method = postgres\nstreaming_conninfo = host=127.0.0.1 port=1 user=postgres\nslot_name = barman\n\
          backup_compression = gzip\nbackup_compression_format = tar\ncompression = zstd\nencryption = gpg\n\
-         encryption_key_id = wal@example.com\nencryption_passphrase_command = printf 'open sesame'",
+         encryption_key_id = {RECIPIENT}\nencryption_passphrase_command = {PASSPHRASE_COMMAND}"
+        ),
     );
-    Keys::generate(&mut manager);
-    let keys = Keys { manager: &manager };
+    let keys = Keys::generate(&mut manager);
     let barman = Tool::barman();
     manager.run(tool, &["check", "main"]);
     let tools = [tool, &barman];

@@ -7,6 +7,7 @@
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
 mod archiving;
+mod base_backups;
 mod chains;
 mod conformance;
 mod crash;
@@ -57,6 +58,7 @@ fn main() {
     trials.extend(transports::trials(&barkeep));
     trials.extend(engine::trials(&barkeep));
     trials.extend(interop::trials(&barkeep));
+    trials.extend(base_backups::trials(&barkeep));
     trials.extend(chains::trials(&barkeep));
     trials.extend(incremental::trials(&barkeep));
     trials.extend(crash::trials(&barkeep));

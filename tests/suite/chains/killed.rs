@@ -412,7 +412,9 @@ impl Killing {
             !label.contains("INCREMENTAL") && label.contains(CHOSEN),
             "{label}"
         );
-        let verified = catalog.verify(chosen, 2).unwrap();
+        let verified = catalog
+            .verify(chosen, 2, &barkeep::codec::WalCodec::default())
+            .unwrap();
         assert_eq!(verified.mismatches, []);
         assert!(verified.files > 20, "{}", verified.files);
     }

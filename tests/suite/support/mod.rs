@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod cleanup;
 pub mod cluster;
 pub mod diff;
+pub mod keys;
 pub mod killing;
 pub mod lab;
 pub mod large;
