@@ -13,6 +13,7 @@ pub(super) struct Series {
     run: Running,
     names: ChildStdin,
     answers: ChildStdout,
+    answered: bool,
 }
 
 impl Series {
@@ -21,7 +22,12 @@ impl Series {
         let mut run = fetch.start(first, &fetch.route(), Files::Series)?;
         let pipes = run.child.stdin.take().zip(run.child.stdout.take());
         let (names, answers) = pipes.ok_or_else(|| Failure::Local("ssh has no pipes".to_owned()))?;
-        let mut series = Series { run, names, answers };
+        let mut series = Series {
+            run,
+            names,
+            answers,
+            answered: false,
+        };
         let mut greeting = vec![0; GREETING.len()];
         match series.answers.read_exact(&mut greeting) {
             Ok(()) if greeting == GREETING => Ok(series),
@@ -29,6 +35,11 @@ impl Series {
                 "the Barman host does not send files in series".to_owned(),
             )),
         }
+    }
+
+    /// Whether it has answered for any name. An ssh whose standard input is closed lets none through.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered
     }
 
     /// Fetches `name` into the existing file `target`, as [`Fetch::to_file`] does.
@@ -51,6 +62,7 @@ impl Series {
             (Ok(End::Whole), Err(failure)) => return Err(failure),
             (Ok(end), _) => end,
         };
+        self.answered = true;
         let failed = |stderr| Failure::Remote { code: 1, stderr };
         match end {
             End::Whole => fetch.check(name, target),

@@ -158,6 +158,9 @@ impl Ahead<'_> {
                 }
                 Err(failure) => {
                     log::debug!("{name} did not arrive in the series: {failure}");
+                    if !running.has_answered() {
+                        *self.in_series.lock().unwrap_or_else(PoisonError::into_inner) = Some(false);
+                    }
                     *series = None;
                 }
             }
