@@ -39,7 +39,9 @@ impl Synchroniser<'_> {
     /// It cannot be copied. Then it is in the catalog as failed, and the next attempt takes over what is right of it.
     pub fn run(&self, name: &str) -> Result<(), SyncError> {
         let (server, id) = (&self.config.name, BackupId::from_file_name(name));
-        self.step(name, "1/3: parse server information");
+        if self.config.is_passive() {
+            self.step(name, "1/3: parse server information");
+        }
         let told = self.told()?;
         let absent = || SyncError::Absent {
             id: name.to_owned(),
