@@ -209,29 +209,59 @@ impl<'a> Deletion<'a> {
                 plan.id
             ));
         }
-        for step in &plan.steps {
-            self.delete(step).map_err(|error| match error {
-                error if step.info.id == plan.id => error,
-                // A script that stops everything stops everything.
-                error @ DeletionError::Hook(_) => error,
-                error => {
-                    self.reporter.error(&error.to_string());
-                    DeletionError::Child {
-                        source: Box::new(error),
-                    }
+        let in_tree = |step: &DeletionStep, error| match error {
+            error if step.info.id == plan.id => error,
+            // A script that stops everything stops everything.
+            error @ DeletionError::Hook(_) => error,
+            error => {
+                self.reporter.error(&error.to_string());
+                DeletionError::Child {
+                    source: Box::new(error),
                 }
-            })?;
+            }
+        };
+        // Nothing goes while any of it is in use: neither a backup of the tree, nor the WAL.
+        let mut locks = Vec::new();
+        for step in &plan.steps {
+            let lock = self.lock(&step.info.id).map_err(|error| in_tree(step, error))?;
+            locks.push(lock);
+        }
+        let _idle = self.lock_users_of_wal(plan)?;
+        for (step, lock) in plan.steps.iter().zip(locks) {
+            self.delete(step, lock).map_err(|error| in_tree(step, error))?;
         }
         Ok(())
     }
 
-    fn delete(&self, step: &DeletionStep) -> Result<(), DeletionError> {
+    fn lock(&self, id: &BackupId) -> Result<LockFile, DeletionError> {
+        let lock = self.catalog.locks().backup_id(id);
+        lock.map_err(|error| self.busy_backup(id, error))
+    }
+
+    /// Holds the older backups from which somebody may be recovering through the WAL that goes: those kept for themselves.
+    fn lock_users_of_wal(&self, plan: &DeletionPlan) -> Result<Vec<LockFile>, DeletionError> {
+        let takes_wal = |step: &&DeletionStep| step.wal.as_ref().is_some_and(|wal| !wal.is_empty());
+        let Some(oldest) = plan
+            .steps
+            .iter()
+            .filter(takes_wal)
+            .map(|step| &step.info.id)
+            .min()
+        else {
+            return Ok(Vec::new());
+        };
+        let backups = self.catalog.backups()?;
+        backups
+            .range(..oldest)
+            .filter(|(id, info)| {
+                info.status.copy_done() && plan.steps.iter().all(|step| step.info.id != **id)
+            })
+            .map(|(id, _)| self.lock(id))
+            .collect()
+    }
+
+    fn delete(&self, step: &DeletionStep, lock: LockFile) -> Result<(), DeletionError> {
         let id = &step.info.id;
-        let lock = self
-            .catalog
-            .locks()
-            .backup_id(id)
-            .map_err(|error| self.busy_backup(id, error))?;
         let (begin, clock) = (calendar::now(), Instant::now());
         let subject = HookSubject::Backup(self.variables(step));
         self.hooks.before(HookEvent::Delete, &subject)?;

@@ -242,6 +242,48 @@ fn a_backup_that_is_read_or_a_server_that_is_busy_is_left_alone() {
 }
 
 #[test]
+fn nothing_of_a_tree_goes_while_a_part_of_it_is_read() {
+    let lab = Lab::new("tree");
+    for (child, parent) in [(1, 0), (2, 0)] {
+        let mut info = lab.catalog.load(&id(child)).unwrap().unwrap();
+        info.parent_backup_id = Some(id(parent));
+        lab.catalog.save(&info).unwrap();
+    }
+    for read in [0, 1, 2] {
+        let reader = lab.catalog.locks().backup_reader(&id(read)).unwrap();
+        lab.delete(0).unwrap_err();
+        drop(reader);
+        for index in [0, 1, 2] {
+            assert_eq!(
+                lab.status(index),
+                Some(BackupStatus::Done),
+                "{index} while {read} is read"
+            );
+        }
+    }
+    lab.delete(0).unwrap();
+    assert_eq!([0, 1, 2].map(|index| lab.status(index)), [None; 3]);
+}
+
+#[test]
+fn wal_stays_while_somebody_recovers_through_it_from_a_backup_kept_for_itself() {
+    let mut lab = Lab::new("through");
+    lab.catalog
+        .set_keep_target(&id(0), KeepTarget::Standalone)
+        .unwrap();
+    lab.config.retention_policy = Some("REDUNDANCY 1".to_owned());
+    let reader = lab.catalog.locks().backup_reader(&id(0)).unwrap();
+    lab.enforce();
+    assert_eq!(lab.status(1), Some(BackupStatus::Done));
+    assert!(lab.segments().contains(&5));
+    drop(reader);
+    lab.enforce();
+    assert_eq!(lab.status(1), None);
+    assert!(!lab.segments().contains(&5));
+    assert!(lab.segments().contains(&2), "its own WAL stays");
+}
+
+#[test]
 fn retention_removes_what_it_should() {
     let mut lab = Lab::new("retention");
     lab.config.retention_policy = Some("REDUNDANCY 2".to_owned());
