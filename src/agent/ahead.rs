@@ -1,30 +1,36 @@
 //! Conversations begun ahead of their use: an ssh handshake takes some tenths of a second, in which there is other work.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::connection::{ConnectError, Connection};
-use crate::transport::Remote;
 use crate::transport::patience::Stop;
+use crate::transport::{Remote, TransportError};
 
 /// A conversation that has waited longer may have been ended by a firewall or by sshd: a new one is safer.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// How often somebody who waits looks whether it is still to wait.
+const TICK: Duration = Duration::from_millis(50);
+
 /// Conversations with the agent of one host that are being set up. Dropping it ends those that nobody took.
-#[derive(Debug)]
 pub struct Ahead {
     remote: Arc<Remote>,
     compress: bool,
     begun: Mutex<VecDeque<Begun>>,
 }
 
-#[derive(Debug)]
 struct Begun {
     at: Instant,
     stop: Stop,
-    thread: JoinHandle<Result<Connection, ConnectError>>,
+    thread: JoinHandle<()>,
+    answer: Receiver<Result<Connection, ConnectError>>,
+    /// The answer, once somebody has taken it.
+    known: Option<Result<Connection, ConnectError>>,
 }
 
 impl Ahead {
@@ -54,17 +60,40 @@ impl Ahead {
         for _ in 0..count {
             let (remote, compress, stop) = (Arc::clone(&self.remote), self.compress, Stop::default());
             let own = stop.clone();
+            let (sender, answer) = mpsc::sync_channel(1);
             let spawned = std::thread::Builder::new()
                 .name("ahead".to_owned())
-                .spawn(move || Connection::open_own(&remote, compress, &own));
+                .spawn(move || {
+                    // Whoever asked may have gone: then the conversation ends here.
+                    let _ = sender.send(Connection::open_tried(&remote, compress, &own));
+                });
             if let Ok(thread) = spawned {
                 begun.push_back(Begun {
                     at: Instant::now(),
                     stop,
                     thread,
+                    answer,
+                    known: None,
                 });
             }
         }
+    }
+
+    /// Waits for the conversation that was begun first, as long as `wanted` says so, and says whether the host answers as
+    /// it must: `true` runs there, and nobody adds a word. When it does not, or none was begun, nothing is known.
+    pub fn answers_quietly(&self, wanted: &dyn Fn() -> bool) -> bool {
+        while wanted() {
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(first) = begun.front_mut() else {
+                return false;
+            };
+            match first.wait(TICK) {
+                Some(Ok(connection)) => return connection.is_quiet(),
+                Some(Err(_)) => return false,
+                None => {}
+            }
+        }
+        false
     }
 
     /// The conversation that was begun first, once it is ready; `None` when none is left, or it is too old or could not
@@ -72,7 +101,7 @@ impl Ahead {
     #[must_use]
     pub fn take(&self) -> Option<Connection> {
         loop {
-            let next = self
+            let mut next = self
                 .begun
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -81,13 +110,14 @@ impl Ahead {
                 next.end();
                 continue;
             }
-            return match next.thread.join() {
-                Ok(Ok(connection)) => Some(connection),
-                Ok(Err(error)) => {
+            while next.wait(TICK).is_none() {}
+            return match next.known {
+                Some(Ok(connection)) => Some(connection),
+                Some(Err(error)) => {
                     log::debug!("a connection begun ahead failed: {error}");
                     None
                 }
-                Err(_) => None,
+                None => None,
             };
         }
     }
@@ -105,10 +135,30 @@ impl Ahead {
 }
 
 impl Begun {
+    /// The answer, when it comes within that time.
+    fn wait(&mut self, patience: Duration) -> Option<&Result<Connection, ConnectError>> {
+        if self.known.is_none() {
+            self.known = match self.answer.recv_timeout(patience) {
+                Ok(answer) => Some(answer),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Err(lost())),
+            };
+        }
+        self.known.as_ref()
+    }
+
     fn end(self) {
         self.stop.raise();
         // What it was is dropped here: its connection ends with it.
+        drop(self.known);
+        drop(self.answer);
         let _ = self.thread.join();
+    }
+}
+
+impl fmt::Debug for Ahead {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "connections to {}", self.remote.describe())
     }
 }
 
@@ -116,4 +166,13 @@ impl Drop for Ahead {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The thread ended without an answer.
+fn lost() -> ConnectError {
+    TransportError::Lost {
+        peer: "a connection begun ahead".to_owned(),
+        reason: "its thread ended".to_owned(),
+    }
+    .into()
 }

@@ -67,6 +67,7 @@ pub struct Connection {
     host: String,
     noise: Vec<String>,
     aes: bool,
+    quiet: bool,
 }
 
 /// Whether an ssh connection is shared.
@@ -74,6 +75,8 @@ pub struct Connection {
 enum Line {
     Shared,
     Own,
+    /// An own one, over which `true` is run as well.
+    Tried,
 }
 
 /// What is at the other end, to be waited for.
@@ -101,6 +104,15 @@ impl Connection {
     /// As [`Connection::open`].
     pub fn open_own(remote: &Remote, compress: bool, stop: &Stop) -> Result<Connection, ConnectError> {
         Self::start(remote, compress, stop, Line::Own)
+    }
+
+    /// [`Connection::open_own`], trying with a command that says nothing whether anything else does: see
+    /// [`Connection::is_quiet`].
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub fn open_tried(remote: &Remote, compress: bool, stop: &Stop) -> Result<Connection, ConnectError> {
+        Self::start(remote, compress, stop, Line::Tried)
     }
 
     fn start(remote: &Remote, compress: bool, stop: &Stop, line: Line) -> Result<Connection, ConnectError> {
@@ -148,6 +160,12 @@ impl Connection {
     #[must_use]
     pub fn has_aes(&self) -> bool {
         self.aes
+    }
+
+    /// Whether `true` was run over this connection, and neither it, nor a shell's start file, nor ssh wrote anything.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Lines that came before the agent's banner.
@@ -324,6 +342,7 @@ fn local(stop: &Stop) -> Result<Connection, ConnectError> {
         host: "local".to_owned(),
         noise,
         aes: false,
+        quiet: false,
     };
     match greeting {
         Ok(Greeting::Ready) => Ok(connection),
@@ -339,10 +358,10 @@ fn over_ssh(remote: &Remote, stop: &Stop, line: Line) -> Result<Connection, Conn
     let build_id = executable::known_build_id(&executable)?;
     let size = std::fs::metadata(&executable).at("look at", &executable)?.len();
     let command = bootstrap(&build_id, size);
-    let channel = if line == Line::Own {
-        remote.open_own(&command, stop)?
-    } else {
-        remote.open(&command)?
+    let (channel, quiet) = match line {
+        Line::Shared => (remote.open(&command)?, false),
+        Line::Own => (remote.open_own(&command, stop)?, false),
+        Line::Tried => remote.open_tried(&command, stop)?,
     };
     let Channel {
         input,
@@ -378,6 +397,7 @@ fn over_ssh(remote: &Remote, stop: &Stop, line: Line) -> Result<Connection, Conn
         host: remote.describe(),
         noise,
         aes: false,
+        quiet,
     };
     match greeting {
         Ok(Greeting::Ready) => Ok(connection),

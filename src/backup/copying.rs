@@ -83,7 +83,7 @@ impl Run<'_> {
             plan.since = reference.as_ref().and_then(|(info, _lock)| info.begin_xlog);
         }
         plan.resume = self.resume_plan(&self.attempts);
-        Ok(copy::pull(&plan, &self.source, self.reporter)?)
+        Ok(copy::pull(&plan, self.source.as_ref(), self.reporter)?)
     }
 
     /// Makes the backup an incremental one, now that it is known where it begins. The catalog has the child before the

@@ -66,6 +66,9 @@ pub struct BackupOutcome {
 /// The `mode` of full backups.
 const MODE: &str = "rsync-concurrent";
 
+/// Connections begun before it is known whether the host lets us in: few, because each may count as a failed login there.
+const EARLY: usize = 2;
+
 const REFUSED: BackupOutcome = BackupOutcome {
     info: None,
     success: false,
@@ -74,12 +77,13 @@ const REFUSED: BackupOutcome = BackupOutcome {
 /// Takes a backup of a server.
 ///
 /// `configuration` is the main configuration file, for hook scripts. `check` performs the checks of `barman check` that
-/// a backup depends on, silently, and says whether they all passed.
+/// a backup depends on, silently, and says whether they all passed; it is handed the connections that are being made
+/// for the backup.
 pub fn backup(
     config: &ServerConfig,
     configuration: &Path,
     options: &BackupOptions,
-    check: &dyn Fn(&ServerConfig) -> bool,
+    check: &dyn Fn(&ServerConfig, Option<Arc<Ahead>>) -> bool,
     reporter: &dyn Reporter,
 ) -> BackupOutcome {
     let config = options.applied_to(config);
@@ -90,12 +94,14 @@ pub fn backup(
     // A handshake takes as long as all the checks.
     let copies = config.backup_method != BackupMethod::Postgres;
     let source = source(&config);
+    let wanted = plan::pace(&config).at_once(plan::jobs(&config));
+    let early = wanted.min(EARLY);
     if let Ok(source) = source.as_ref()
         && copies
     {
-        source.begin(1);
+        source.begin(early);
     }
-    if !check(&config) {
+    if !check(&config, source.as_ref().ok().map(Arc::clone)) {
         reporter.error(&format!(
             "Impossible to start the backup. Check the log for more details, or run 'barman check {}'",
             config.name
@@ -105,7 +111,7 @@ pub fn backup(
     let prepared = possible(&config).and_then(|()| {
         let source = source.map_err(|error| format!("failed to start backup: {error}"))?;
         if copies {
-            source.begin(plan::pace(&config).at_once(plan::jobs(&config)) - 1);
+            source.begin(wanted - early);
         }
         prepare(&config, options, source, reporter)
     });
@@ -130,7 +136,7 @@ struct Prepared {
     info: BackupInfo,
     /// For an incremental backup.
     parent: Option<Parent>,
-    source: Ahead,
+    source: Arc<Ahead>,
 }
 
 /// What the command line asks for and the configuration has no room for, said before the checks as in Barman.
@@ -150,12 +156,12 @@ fn incremental(config: &ServerConfig, options: &BackupOptions) -> Result<(), Str
 }
 
 /// The host whose files are copied.
-fn source(config: &ServerConfig) -> Result<Ahead, TransportError> {
+fn source(config: &ServerConfig) -> Result<Arc<Ahead>, TransportError> {
     let remote = match (config.backup_method, &config.ssh_command) {
         (BackupMethod::Rsync, Some(command)) => Remote::ssh(command, SshOptions::SERVER)?,
         _ => Remote::local(),
     };
-    Ok(Ahead::new(Arc::new(remote), config.network_compression))
+    Ok(Arc::new(Ahead::new(Arc::new(remote), config.network_compression)))
 }
 
 /// What this version does not do.
@@ -188,7 +194,7 @@ fn not_exclusive(config: &ServerConfig, reporter: &dyn Reporter) {
 fn prepare(
     config: &ServerConfig,
     options: &BackupOptions,
-    source: Ahead,
+    source: Arc<Ahead>,
     reporter: &dyn Reporter,
 ) -> Result<(Prepared, Session), String> {
     let failed = |reason: &dyn std::fmt::Display| format!("failed to start backup: {reason}");

@@ -1,6 +1,7 @@
 //! One run of a backup, from the hooks before it to the last WAL file after it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::calendar::{self, Timestamp};
@@ -51,7 +52,7 @@ pub(super) struct Run<'a> {
     /// Failed backups that this one goes on from.
     pub(super) attempts: Attempts,
     /// The host of the cluster, this one for `local-rsync`.
-    pub(super) source: Ahead,
+    pub(super) source: Arc<Ahead>,
 }
 
 impl<'a> Run<'a> {

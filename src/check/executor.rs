@@ -30,7 +30,7 @@ pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
             let Some(command) = &server.ssh_command else {
                 return Ok(()); // said by the check "configuration"
             };
-            if ssh(context, command, "PostgreSQL server", sink)? {
+            if begun(context, sink)? || ssh(context, command, "PostgreSQL server", sink)? {
                 forgotten_label(context, command, sink)?;
             }
             exclusive(context, sink)
@@ -42,6 +42,19 @@ pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
         BackupMethod::Postgres => pg_basebackup(context, sink),
         BackupMethod::LocalRsync | BackupMethod::LocalToCloud => Ok(()),
     }
+}
+
+/// Whether a connection that is needed later has shown already what [`ssh`] would.
+fn begun(context: &Context, sink: &Sink) -> Result<bool, Cancelled> {
+    let Some(begun) = &context.options.begun else {
+        return Ok(false);
+    };
+    let works = begun.answers_quietly(&|| sink.go_on().is_ok());
+    sink.go_on()?;
+    if works {
+        sink.report("ssh", true, "PostgreSQL server")?;
+    }
+    Ok(works)
 }
 
 /// Runs `true` on the other host. Says whether that worked.

@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use crate::agent::ahead::Ahead;
 use crate::base::interrupt::{self, Interrupted};
 use crate::config::ServerConfig;
 use crate::postgres::client::PgError;
@@ -168,6 +169,9 @@ pub struct CheckOptions {
     pub known: Known,
     /// Whether a backup is to begin: what does not keep it from that is ignored in the log.
     pub before_backup: bool,
+    /// Connections to the server's host that are being made anyway, for what comes after the checks: if they stand, ssh
+    /// works.
+    pub begun: Option<Arc<Ahead>>,
 }
 
 impl CheckOptions {
@@ -186,6 +190,7 @@ impl CheckOptions {
             configuration,
             known: Known::default(),
             before_backup: false,
+            begun: None,
         }
     }
 

@@ -1,12 +1,14 @@
 //! `barman backup`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::addressing;
 use super::arguments::{CopyOptions, ServersArgument, either};
 use super::failure::Failure;
 use super::session::Session;
 use super::value;
+use crate::agent::ahead::Ahead;
 use crate::backup::{BackupOptions, backup};
 use crate::check::{CheckOptions, Intrusion, Unheard, check};
 use crate::config::{ReuseBackup, ServerConfig};
@@ -72,7 +74,7 @@ impl Backup {
         session.watch_signals()?;
         let configuration = session.config_path()?;
         let options = self.options();
-        let check = |server: &ServerConfig| passes(server, configuration);
+        let check = |server: &ServerConfig, begun: Option<Arc<Ahead>>| passes(server, configuration, begun);
         session.for_servers(&self.servers.server_name, addressing::BACKUP, |server| {
             addressing::enabled(server)?;
             let outcome = backup(
@@ -121,9 +123,10 @@ impl Backup {
 }
 
 /// Whether nothing of what `barman check` looks at keeps a backup from beginning.
-fn passes(server: &ServerConfig, configuration: &Path) -> bool {
-    let options =
+fn passes(server: &ServerConfig, configuration: &Path, begun: Option<Arc<Ahead>>) -> bool {
+    let mut options =
         CheckOptions::new(server, None, Intrusion::Operator, configuration.to_path_buf()).before_backup();
+    options.begun = begun;
     match check(server, &options, &Unheard) {
         Ok(report) => report.obstacle().is_none(),
         Err(error) => {

@@ -89,7 +89,7 @@ impl Master {
 
     fn connect(&mut self, words: &[String], options: SshOptions, stop: &Stop) -> Result<(), TransportError> {
         let socket = self.socket();
-        let log_path = self.directory.join("log");
+        let log_path = self.log_path();
         let log_file = File::create(&log_path).at("create", &log_path)?;
         let mut command = process::command(&self.program);
         command.args(["-M", "-S"]).arg(&socket).args(["-f", "-N"]);
@@ -128,6 +128,14 @@ impl Master {
                 Err(self.lost(&error))
             }
         }
+    }
+
+    /// Whether a command that says nothing is all that is heard: no word of a shell's start file, of sshd or of ssh.
+    pub(super) fn is_quiet(&self) -> bool {
+        let silent =
+            |output: RunOutput| output.code == 0 && output.stdout.is_empty() && output.stderr.is_empty();
+        let logged = fs::metadata(self.log_path()).is_ok_and(|log| log.len() == 0);
+        logged && self.run("true", &[]).is_ok_and(silent)
     }
 
     /// Whether the connection still stands: a master removes its socket when it ends.
@@ -179,7 +187,7 @@ impl Master {
     }
 
     fn lost(&self, reason: &dyn std::fmt::Display) -> TransportError {
-        let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
         let reason = match log.trim() {
             "" => reason.to_string(),
             text => format!("{reason}; ssh says: {text}"),
@@ -192,6 +200,11 @@ impl Master {
 
     fn socket(&self) -> PathBuf {
         self.directory.join(SOCKET)
+    }
+
+    /// What ssh says, from its beginning.
+    fn log_path(&self) -> PathBuf {
+        self.directory.join("log")
     }
 
     /// The master's process id, from the master itself.
@@ -289,7 +302,7 @@ fn wait_interruptibly(
             });
         }
         std::thread::sleep(step);
-        step = (step * 2).min(Duration::from_millis(20));
+        step = (step * 2).min(Duration::from_millis(4));
     }
 }
 

@@ -262,6 +262,21 @@ impl Remote {
         }
     }
 
+    /// [`Remote::open_own`], and whether `true`, run over the same connection, ended well and nothing was written by it
+    /// or by ssh; `false` where connections are not shared.
+    ///
+    /// # Errors
+    /// As [`Remote::open_own`].
+    pub fn open_tried(&self, command: &str, stop: &Stop) -> Result<(Channel, bool), TransportError> {
+        match self.start_master(stop)? {
+            Some(master) => {
+                let channel = Arc::clone(&master).open(command)?;
+                Ok((channel, master.is_quiet()))
+            }
+            None => Ok((direct::open(&self.child_words(), command)?, false)),
+        }
+    }
+
     /// Says that the other host has no AES instructions: new connections keep ssh's own order of ciphers.
     pub fn expect_no_aes(&self) {
         if let Kind::Ssh { lacks_aes, .. } = &self.kind {

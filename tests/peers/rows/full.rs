@@ -57,7 +57,30 @@ impl Bench<'_> {
         self.table.note(FULL, "ssh cat >/dev/null", wire);
         self.table.note(FULL, "dd conv=fsync", disk);
         self.table.note(FULL, "floor", floor);
+        let both = self.meter.run(shell(&self.wire_to_disk()), "ssh cat | dd");
+        self.table.note(FULL, "ssh cat | dd conv=fsync, twice", both);
         Ok(())
+    }
+
+    /// What a backup must do at the least when both hosts are one machine: the files through ssh to the disk, synced, in
+    /// two streams of the same number of bytes.
+    fn wire_to_disk(&self) -> String {
+        let ssh = format!(
+            "{} -c aes128-gcm@openssh.com",
+            self.field.sshd.command_for("postgres")
+        );
+        let data = self.field.cluster.data.display().to_string();
+        let list =
+            format!("cd {data} && find . -path ./pg_wal -prune -o -type f -printf \"%s %p\\n\" | sort -rn");
+        let stream = |half: u8| {
+            format!(
+                "{ssh} '{list} | awk \"{{ if (a <= b) {{ a += \\$1; h = 0 }} else {{ b += \\$1; h = 1 }} if (h == {half}) print \\$2 }}\" \
+                 | xargs cat' | dd of={target}{half} bs=1M iflag=fullblock conv=fsync 2>/dev/null",
+                target = self.field.scratch.join("stream-").display()
+            )
+        };
+        let clean = format!("rm -f {}?", self.field.scratch.join("stream-").display());
+        format!("{} & {}; wait; {clean}", stream(0), stream(1))
     }
 
     pub(super) fn pgbackrest_backup(&mut self, kind: &str) -> Result<Cost, String> {
