@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::catalog::{BackupInfo, Catalog, Tablespace};
+use crate::catalog::{BackupId, BackupInfo, Catalog, Tablespace};
 use crate::config::{ReuseBackup, ServerConfig};
 use crate::copy::{
     Checksum, CopyItem, CopyPlan, Filter, Incremental, ItemContent, Pace, PageChecks, Records, Retries, Reuse,
@@ -63,6 +63,8 @@ pub(super) fn copy_plan(
             path: catalog.layout().records_path(&info.id),
             directory: catalog.layout().base_dir(&info.id),
             previous: reference.map(|reference| catalog.layout().records_path(&reference.id)),
+            page_hashes: catalog.layout().page_hashes_path(&info.id),
+            older_page_hashes: older_page_hashes(catalog, reference, incremental.as_ref()),
         }),
         since: None,
         reuse: reuse(config, reference, incremental.is_some()),
@@ -85,6 +87,18 @@ pub(super) fn copy_plan(
             sleep: Duration::from_secs(config.basebackup_retry_sleep.into()),
         },
     }
+}
+
+/// The hashes of pages that the backups before this one left.
+fn older_page_hashes(
+    catalog: &Catalog,
+    reference: Option<&BackupInfo>,
+    incremental: Option<&Incremental>,
+) -> Vec<PathBuf> {
+    let members = incremental.iter().flat_map(|incremental| &incremental.members);
+    let of_members = members.filter_map(|directory| BackupId::parse(directory.file_name()?.to_str()?));
+    let ids = of_members.chain(reference.map(|reference| reference.id.clone()));
+    ids.map(|id| catalog.layout().page_hashes_path(&id)).collect()
 }
 
 /// How many workers copy.

@@ -453,6 +453,7 @@ impl Catalog {
     fn remove_sidecars(&self, id: &BackupId) -> Result<(), PathError> {
         durable::remove(&self.layout().sidecar_path(id))?;
         durable::remove(&self.layout().records_path(id))?;
+        durable::remove(&self.layout().page_hashes_path(id))?;
         durable::remove(&self.layout().annotation_path(id, "backup_manifest"))
     }
 }

@@ -130,6 +130,12 @@ impl Layout {
         self.annotation_path(id, "barkeep-files.zst")
     }
 
+    /// The hashes of the pages of a backup's larger files: `meta/{id}-barkeep-pages`.
+    #[must_use]
+    pub fn page_hashes_path(&self, id: &BackupId) -> PathBuf {
+        self.annotation_path(id, "barkeep-pages")
+    }
+
     /// The journal of a merge into this backup: `meta/{id}-barkeep-merge.json`.
     #[must_use]
     pub fn merge_path(&self, id: &BackupId) -> PathBuf {

@@ -244,6 +244,7 @@ fn the_time_limit_ends_the_check_and_its_ssh_process() {
         configuration: PathBuf::new(),
         known: Known::default(),
         before_backup: false,
+        begun: None,
     };
     let report = check(&server, &options, &Unheard).unwrap();
     let last = report.results.last().unwrap();

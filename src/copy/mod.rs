@@ -13,6 +13,7 @@ pub mod chain;
 mod compare;
 mod local;
 pub mod packed;
+mod page_hashes;
 mod plan;
 mod previous;
 mod pull;

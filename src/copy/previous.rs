@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 
+use super::page_hashes::PageHashes;
 use super::plan::CopyPlan;
 use super::records::{FileChecksum, Known, RecordIndex};
 use crate::agent::message::Time;
 use crate::postgres::manifest::{self, Checksum};
+use crate::postgres::page_sum::PageSum;
 
 /// The records of the previous backup, or its manifest where it has none: one that Barman took.
 #[derive(Default)]
 pub(super) struct Previous {
     records: RecordIndex,
     manifest: HashMap<Box<[u8]>, Listed>,
+    /// Of the backups of the chain, the newest first.
+    page_hashes: Vec<PageHashes>,
 }
 
 /// A file of a manifest.
@@ -31,9 +35,11 @@ impl Previous {
         if let Some(path) = records.filter(|path| path.exists()) {
             match RecordIndex::load(path) {
                 Ok(records) => {
+                    let hashes = plan.records.iter().flat_map(|records| &records.older_page_hashes);
                     return Previous {
                         records,
                         manifest: HashMap::new(),
+                        page_hashes: hashes.filter_map(|path| PageHashes::open(path)).collect(),
                     };
                 }
                 Err(error) => log::warn!("files are compared by their content: {error}"),
@@ -42,12 +48,18 @@ impl Previous {
         Previous {
             records: RecordIndex::default(),
             manifest: from_manifest(plan),
+            page_hashes: Vec::new(),
         }
     }
 
     /// What is known of a file of the previous backup, by its path relative to the backup's directory.
     pub(super) fn known(&self, path: &[u8]) -> Option<&Known> {
         self.records.get(path)
+    }
+
+    /// The hashes of the pages of a file that has this sum, if a backup left them.
+    pub(super) fn page_hashes(&self, path: &[u8], sum: PageSum) -> Option<Vec<PageSum>> {
+        self.page_hashes.iter().find_map(|hashes| hashes.get(path, sum))
     }
 
     /// The checksum of the stored file, in whatever algorithm.

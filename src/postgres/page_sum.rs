@@ -43,9 +43,20 @@ pub struct PageSummer {
     number: u64,
     /// The beginning of a page whose rest is still to come.
     partial: Vec<u8>,
+    /// What each page contributes, when that is wanted.
+    pages: Option<Vec<PageSum>>,
 }
 
 impl PageSummer {
+    /// One that keeps what each page contributes.
+    #[must_use]
+    pub fn keeping_pages() -> PageSummer {
+        PageSummer {
+            pages: Some(Vec::new()),
+            ..PageSummer::default()
+        }
+    }
+
     /// Takes in the next bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
         if !self.partial.is_empty() {
@@ -70,16 +81,26 @@ impl PageSummer {
 
     /// The sum of everything taken in.
     #[must_use]
-    pub fn finish(mut self) -> PageSum {
+    pub fn finish(self) -> PageSum {
+        self.finish_pages().0
+    }
+
+    /// The sum of everything taken in, and what each page contributes if that was to be kept.
+    #[must_use]
+    pub fn finish_pages(mut self) -> (PageSum, Vec<PageSum>) {
         if !self.partial.is_empty() {
             let page = std::mem::take(&mut self.partial);
             self.page(&page);
         }
-        self.sum
+        (self.sum, self.pages.unwrap_or_default())
     }
 
     fn page(&mut self, page: &[u8]) {
-        self.sum = self.sum.plus(PageSum::of_page(self.number, page));
+        let hash = PageSum::of_page(self.number, page);
+        self.sum = self.sum.plus(hash);
+        if let Some(pages) = &mut self.pages {
+            pages.push(hash);
+        }
         self.number += 1;
     }
 }
@@ -112,6 +133,16 @@ mod tests {
         assert_ne!(sum(&swapped), whole, "pages in other places");
         assert_ne!(sum(&[&file[..2 * PAGE_SIZE + 99]]), whole, "a shorter end");
         assert_eq!(sum(&[]), PageSum::default());
+    }
+
+    #[test]
+    fn pages_are_kept_when_that_is_wanted() {
+        let file = [vec![1_u8; PAGE_SIZE], vec![2_u8; 9]].concat();
+        let mut summer = PageSummer::keeping_pages();
+        summer.update(&file);
+        let pages =
+            [0, 1].map(|n| PageSum::of_page(n, file.chunks(PAGE_SIZE).nth(n as usize).unwrap_or_default()));
+        assert_eq!(summer.finish_pages(), (pages[0].plus(pages[1]), pages.to_vec()));
     }
 
     #[test]

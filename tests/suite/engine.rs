@@ -98,6 +98,8 @@ fn plan(
             path: records(destination),
             directory: destination.parent().unwrap().to_path_buf(),
             previous: reference.map(records),
+            page_hashes: destination.parent().unwrap().join("pages"),
+            older_page_hashes: Vec::new(),
         }),
         since: None,
         incremental: None,

@@ -94,6 +94,7 @@ impl Receiving<'_> {
                 let outcome = Outcome {
                     attributes: fetched.attributes,
                     sum: Some(fetched.sum),
+                    pages: self.pull.old_hashes(self.task, Some(fetched.sum))?,
                     checksum: self.pull.named(known.checksum),
                     form: Form::Whole,
                     stored: None,
@@ -109,8 +110,8 @@ impl Receiving<'_> {
     pub(super) fn content(&mut self, answers: &mut Answers, onto: Option<Basis>) -> Result<Received, End> {
         let path = self.pull.target_path(self.task)?;
         let mut assembly = match onto {
-            Some(basis) => Assembly::new(basis.file, path, Some(basis.read_back), self.pull.algorithm()),
-            None => Assembly::new(local::create(&path)?, path, None, self.pull.algorithm()),
+            Some(basis) => self.assembly(basis.file, path, Some(basis.read_back)),
+            None => self.assembly(local::create(&path)?, path, None),
         };
         let mut old = None;
         loop {
@@ -149,9 +150,20 @@ impl Receiving<'_> {
         }
     }
 
-    pub(super) fn finish(&mut self, assembly: Assembly, fetched: &Fetched) -> Result<Received, End> {
+    /// A file to be put together.
+    pub(super) fn assembly(&self, file: File, path: PathBuf, based: Option<File>) -> Assembly {
+        let sum = if self.pull.keeps_hashes(self.task) {
+            PageSummer::keeping_pages()
+        } else {
+            PageSummer::default()
+        };
+        Assembly::new(file, path, based, sum, self.pull.algorithm())
+    }
+
+    pub(super) fn finish(&mut self, mut assembly: Assembly, fetched: &Fetched) -> Result<Received, End> {
         self.corrupt(fetched)?;
-        if assembly.offset != fetched.size || assembly.sum.clone().finish() != fetched.sum {
+        let (sum, pages) = std::mem::take(&mut assembly.sum).finish_pages();
+        if assembly.offset != fetched.size || sum != fetched.sum {
             let error = CopyError::Mismatch { path: assembly.path };
             if self.task.action == Action::Whole {
                 return Err(error.into());
@@ -170,6 +182,7 @@ impl Receiving<'_> {
         let outcome = Outcome {
             attributes: fetched.attributes,
             sum: Some(fetched.sum),
+            pages,
             checksum: self.pull.named(checksum),
             form: Form::Whole,
             stored: None,
@@ -269,10 +282,11 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    pub(super) fn new(
+    fn new(
         file: File,
         path: PathBuf,
         based: Option<File>,
+        sum: PageSummer,
         checksum: Option<Checksum>,
     ) -> Assembly {
         Assembly {
@@ -281,7 +295,7 @@ impl Assembly {
             based,
             offset: 0,
             written_back: 0,
-            sum: PageSummer::default(),
+            sum,
             checksum: checksum.map_or(Computation::None, Checksum::start),
             buffer: Vec::new(),
         }

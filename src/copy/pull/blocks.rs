@@ -2,12 +2,14 @@
 //!
 //! The sum of the rebuilt file follows from the sum of the parent's file, the old content of the blocks that changed, and
 //! the new one. If it is not the sum of the file as the agent read it, blocks changed that were not named: a page changed
-//! without a new LSN, or the parent's file is damaged. Where the parent's sum is not known, the file is rebuilt and read.
+//! without a new LSN, or the parent's file is damaged. The old content is not needed where the hashes of the parent's pages
+//! are known. Where the parent's sum is not known, the file is rebuilt and read.
 
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use crate::agent::message::Fetched;
 use crate::base::error::{PathContext, PathError};
@@ -26,7 +28,7 @@ const WRITE_BACK_AFTER: u64 = 8 << 20;
 const WINDOW: usize = 256 << 10;
 
 /// The parent's form of a file, as the one who asked for the changes described it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Old {
     /// Its blocks.
     pub(super) blocks: u32,
@@ -34,6 +36,16 @@ pub(super) struct Old {
     pub(super) longest: u32,
     /// Its sum, if it is known.
     pub(super) sum: Option<PageSum>,
+    /// The hashes of its pages, if they are known; the one who asked may find them out meanwhile.
+    pub(super) pages: Arc<OnceLock<Vec<PageSum>>>,
+}
+
+impl Old {
+    /// The hashes of all its pages.
+    fn pages(&self) -> Option<&[PageSum]> {
+        let pages = self.pages.get()?;
+        (pages.len() == self.blocks as usize).then_some(pages)
+    }
 }
 
 /// Where a file is in the chain.
@@ -52,8 +64,8 @@ pub(super) struct Blocks {
     old: Old,
     /// The parent's file, opened when the first old block is needed.
     parent: Option<Rebuilt>,
-    /// What the changes make of the sum.
-    plus: PageSum,
+    /// What the changes make of the sum: the new pages, in their order, and the old ones.
+    plus: Vec<PageSum>,
     minus: PageSum,
     /// Blocks written.
     written: usize,
@@ -73,6 +85,8 @@ pub(super) struct Finished {
     pub(super) count: usize,
     pub(super) stored: u64,
     pub(super) checksum: FileChecksum,
+    /// The hashes of the rebuilt file's pages, if they are known.
+    pub(super) pages: Vec<PageSum>,
 }
 
 impl Blocks {
@@ -88,7 +102,7 @@ impl Blocks {
             truncation: blocks,
             blocks: numbers,
         };
-        if !is_plausible(&header, old) {
+        if !is_plausible(&header, &old) {
             return Ok(None);
         }
         let file = local::create(&path)?;
@@ -102,7 +116,7 @@ impl Blocks {
             header,
             old,
             parent: None,
-            plus: PageSum::default(),
+            plus: Vec::new(),
             minus: PageSum::default(),
             written: 0,
             written_back: 0,
@@ -151,9 +165,9 @@ impl Blocks {
             return Ok(false);
         };
         for (page, number) in content.chunks_exact(PAGE_SIZE).zip(numbers) {
-            self.plus = self.plus.plus(PageSum::of_page((*number).into(), page));
+            self.plus.push(PageSum::of_page((*number).into(), page));
         }
-        if self.by_difference() {
+        if self.by_difference() && self.old.pages().is_none() {
             if self.parent.is_none() {
                 let chain = place.members.get(1..).unwrap_or_default();
                 self.parent = Rebuilt::open(chain, place.relative)?;
@@ -195,7 +209,12 @@ impl Blocks {
             .apply(&self.file)
             .at("set the attributes of", &self.path)?;
         sys::start_writeback(&self.file, self.written_back, 0);
-        let proven = self.sum(place)? == Some(fetched.sum);
+        let pages = self.pages();
+        let sum = match &pages {
+            Some(pages) => Some(pages.iter().fold(PageSum::default(), |sum, page| sum.plus(*page))),
+            None => self.sum(place)?,
+        };
+        let proven = sum == Some(fetched.sum);
         let finished = Finished {
             longest: self.old.longest.max(self.header.truncation),
             count: self.header.blocks.len(),
@@ -206,14 +225,33 @@ impl Blocks {
                 algorithm: self.algorithm,
                 value: self.checksum.finish(),
             },
+            pages: pages.unwrap_or_default(),
         };
         Ok(Some((finished, proven)))
     }
 
-    /// The sum of the rebuilt file.
+    /// The hashes of the rebuilt file's pages, if the parent's are known.
+    fn pages(&self) -> Option<Vec<PageSum>> {
+        let mut pages = self.old.pages()?.to_vec();
+        pages.truncate(self.header.truncation as usize);
+        // Blocks after the old end that nobody lists are zeros.
+        for number in self.old.blocks..self.header.truncation {
+            pages.push(PageSum::of_page(number.into(), &[0; PAGE_SIZE]));
+        }
+        for (number, hash) in self.header.blocks.iter().zip(&self.plus) {
+            *pages.get_mut(*number as usize)? = *hash;
+        }
+        Some(pages)
+    }
+
+    /// The sum of the rebuilt file, with the help of the old content.
     fn sum(&self, place: &Place) -> Result<Option<PageSum>, ChainError> {
         if let Some(old) = self.old.sum.filter(|_| self.by_difference()) {
-            let mut sum = old.minus(self.minus).plus(self.plus);
+            let new = self
+                .plus
+                .iter()
+                .fold(PageSum::default(), |sum, page| sum.plus(*page));
+            let mut sum = old.minus(self.minus).plus(new);
             // Blocks after the old end that nobody lists are zeros.
             let mut listed = self.header.blocks.iter().peekable();
             for number in self.old.blocks..self.header.truncation {
@@ -242,7 +280,7 @@ impl Blocks {
 }
 
 /// Ascending numbers within the file, and all of those that an older backup would have something for.
-fn is_plausible(header: &Header, old: Old) -> bool {
+fn is_plausible(header: &Header, old: &Old) -> bool {
     let numbers = &header.blocks;
     let blocks = header.truncation;
     let ascending = numbers.is_sorted_by(|one, next| one < next);

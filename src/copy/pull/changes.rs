@@ -124,6 +124,7 @@ impl Receiving<'_> {
         let outcome = Outcome {
             attributes: fetched.attributes,
             sum: Some(fetched.sum),
+            pages: finished.pages,
             checksum: Some(finished.checksum).filter(|checksum| !checksum.value.is_empty()),
             form: Form::Blocks {
                 longest: finished.longest,

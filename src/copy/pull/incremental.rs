@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::blocks::Old;
 use super::pending::Expect;
 use super::sending::{Begun, Refused, Sending};
 use super::{Outcome, Pull, Task, stubs};
-use crate::agent::message::{FetchMode, Request, Since};
+use crate::agent::message::{CHUNK, FetchMode, HASH_SIZE, Request, Since};
 use crate::agent::{delta, source};
 use crate::base::error::PathError;
 use crate::copy::CopyError;
@@ -17,6 +18,7 @@ use crate::copy::compare::Action;
 use crate::copy::records::{Form, Known};
 use crate::postgres::incremental::incremental_path;
 use crate::postgres::page::{Fork, PAGE_SIZE, relation_file};
+use crate::postgres::page_sum::PageSum;
 
 impl Sending<'_> {
     /// A relation file that is as the parent has it.
@@ -30,6 +32,8 @@ impl Sending<'_> {
         let outcome = Outcome {
             attributes,
             sum: known.and_then(|known| known.sum),
+            // Those of the older backups of the chain stay valid.
+            pages: Vec::new(),
             checksum: self
                 .pull
                 .algorithm()
@@ -56,13 +60,15 @@ impl Sending<'_> {
             blocks: u32::try_from(known.size / PAGE_SIZE as u64).unwrap_or(u32::MAX),
             longest: known.longest(),
             sum: known.sum,
+            pages: Arc::default(),
         };
-        self.expect(task, Expect::Blocks(old), started)?;
         let since = Since {
             lsn: Some(lsn.0),
             blocks: old.blocks,
             longest: old.longest,
         };
+        self.look_up(task, &old)?;
+        self.expect(task, Expect::Blocks(old), started)?;
         self.fetch(task, FetchMode::Blocks(since))
             .map_err(Refused::after)?;
         Ok(Begun::Done)
@@ -86,14 +92,33 @@ impl Sending<'_> {
             sum: known
                 .filter(|known| known.size == rebuilt.size())
                 .and_then(|known| known.sum),
+            pages: Arc::default(),
         };
-        self.expect(task, Expect::Blocks(old), started)?;
-        let described = self.describe_rebuilt(task, &rebuilt, old);
+        self.look_up(task, &old)?;
+        self.expect(task, Expect::Blocks(old.clone()), started)?;
+        let described = self.describe_rebuilt(task, &rebuilt, &old);
         described.map_err(Refused::after)?;
         Ok(Begun::Done)
     }
 
-    fn describe_rebuilt(&mut self, task: &Task, rebuilt: &Rebuilt, old: Old) -> Result<(), Refused> {
+    /// Looks whether an older backup left the hashes of the old file's pages. They stand for a file that must still be
+    /// there as a whole.
+    fn look_up(&self, task: &Task, old: &Old) -> Result<(), CopyError> {
+        let pages = self.pull.old_hashes(task, old.sum)?;
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let relative = self.pull.recorded_path(task)?.unwrap_or_default();
+        let chain = self.pull.members.get(1..).unwrap_or_default();
+        let size = u64::from(old.blocks) * PAGE_SIZE as u64;
+        if Rebuilt::open(chain, &relative).is_ok_and(|found| found.is_some_and(|old| old.size() == size)) {
+            // Nobody else has set them.
+            let _ = old.pages.set(pages);
+        }
+        Ok(())
+    }
+
+    fn describe_rebuilt(&mut self, task: &Task, rebuilt: &Rebuilt, old: &Old) -> Result<(), Refused> {
         self.fetch(
             task,
             FetchMode::Blocks(Since {
@@ -103,6 +128,26 @@ impl Sending<'_> {
             }),
         )?;
         let wanted = task.entry.size.min(rebuilt.size());
+        match old.pages.get() {
+            Some(pages) => self.tell_hashes(task, pages, wanted)?,
+            None => self.read_hashes(task, rebuilt, old, wanted)?,
+        }
+        self.send_message(&Request::BaseEnd)
+    }
+
+    /// Sends the hashes of the first `wanted` bytes' pages.
+    fn tell_hashes(&mut self, task: &Task, pages: &[PageSum], wanted: u64) -> Result<(), Refused> {
+        let count = usize::try_from(wanted / PAGE_SIZE as u64).unwrap_or(usize::MAX);
+        for part in pages.get(..count).unwrap_or(pages).chunks(CHUNK / HASH_SIZE) {
+            let bytes: Vec<u8> = part.iter().flat_map(|hash| hash.0.to_le_bytes()).collect();
+            self.tell(task, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the old file, and sends the hashes of its first `wanted` bytes' pages.
+    fn read_hashes(&mut self, task: &Task, rebuilt: &Rebuilt, old: &Old, wanted: u64) -> Result<(), Refused> {
+        let mut pages = Vec::new();
         let mut buffer = vec![0_u8; source::WINDOW.min(usize::try_from(wanted).unwrap_or(usize::MAX))];
         let mut hashes = Vec::new();
         let mut offset = 0;
@@ -118,9 +163,15 @@ impl Sending<'_> {
             if count == source::WINDOW {
                 self.requests.flush().map_err(|error| self.broken(error))?;
             }
+            let found = hashes.as_chunks::<HASH_SIZE>().0;
+            pages.extend(found.iter().map(|hash| PageSum(u128::from_le_bytes(*hash))));
             offset += count as u64;
         }
-        self.send_message(&Request::BaseEnd)
+        if self.pull.keeps_hashes(task) {
+            // Nobody else has set them.
+            let _ = old.pages.set(pages);
+        }
+        Ok(())
     }
 }
 

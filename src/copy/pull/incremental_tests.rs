@@ -12,13 +12,14 @@ use proptest::prelude::*;
 
 use crate::base::report::{NoProgress, Progress, Reporter, Total};
 use crate::copy::chain::Rebuilt;
+use crate::copy::page_hashes::PageHashes;
 use crate::copy::records::{FileRecord, Form, RecordsError, read};
 use crate::copy::{
     Checksum, CopyItem, CopyPlan, CopyReport, Filter, Incremental, ItemContent, Records, Retries, Reuse, pull,
 };
 use crate::postgres::lsn::Lsn;
 use crate::postgres::page::PAGE_SIZE;
-use crate::postgres::page_sum::PageSummer;
+use crate::postgres::page_sum::{PageSum, PageSummer};
 use crate::transport::Remote;
 
 /// A source tree and the chain of its backups.
@@ -142,6 +143,8 @@ impl Lab {
                 path: directory.join("records"),
                 directory: directory.clone(),
                 previous: parent.map(|parent| parent.join("records")),
+                page_hashes: directory.join("pages"),
+                older_page_hashes: self.members.iter().map(|member| member.join("pages")).collect(),
             }),
             since: (kind == Kind::Linked).then_some(since),
             incremental: match kind {
@@ -401,21 +404,54 @@ fn a_damaged_parent_is_not_built_on() {
         Vec::clear,
     ];
     for (number, damage) in damages.into_iter().enumerate() {
-        for by_lsn in [true, false] {
-            let mut lab = Lab::new(&format!("damaged-{number}-{by_lsn}"));
-            let mut pages: Vec<Vec<u8>> = (0..20).map(|_| lab.page(1)).collect();
+        for (by_lsn, hashes) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut lab = Lab::new(&format!("damaged-{number}-{by_lsn}-{hashes}"));
+            let mut pages: Vec<Vec<u8>> = (0..40).map(|_| lab.page(1)).collect();
             lab.write(TABLE, &pages);
             lab.backup(Kind::Full);
             let stored = lab.newest().join("data").join(TABLE);
             let mut content = fs::read(&stored).unwrap();
             damage(&mut content);
             fs::write(&stored, content).unwrap();
+            if !hashes {
+                fs::remove_file(lab.newest().join("pages")).unwrap();
+            }
             lab.clock += 1;
             pages[3] = lab.page(2);
             lab.write(TABLE, &pages);
             lab.backup(Kind::Incremental { by_lsn });
             lab.agree();
-            assert_eq!(lab.record(TABLE).form, Form::Whole, "damage {number}");
+            // The page that is damaged is the one that is replaced.
+            let whole = lab.record(TABLE).form == Form::Whole;
+            assert_eq!(whole, number > 0, "damage {number}");
+        }
+    }
+}
+
+#[test]
+fn hashes_of_pages_serve_through_the_whole_chain() {
+    for by_lsn in [true, false] {
+        let mut lab = Lab::new(&format!("hashes-{by_lsn}"));
+        let mut pages: Vec<Vec<u8>> = (0..100).map(|_| lab.page(1)).collect();
+        lab.write(TABLE, &pages);
+        lab.backup(Kind::Full);
+        // Shorter and longer, with pages of zeros; and a backup in between that has no need to look at the file.
+        for (length, changed) in [(100, 7), (40, 3), (90, 60), (90, 99), (90, 5)] {
+            lab.clock += 1;
+            pages.resize(length, zero());
+            if let Some(page) = pages.get_mut(changed) {
+                *page = lab.page(5);
+                lab.write(TABLE, &pages);
+            }
+            lab.backup(Kind::Incremental { by_lsn });
+            lab.agree();
+            if changed < length {
+                let sum = lab.record(TABLE).sum.unwrap();
+                let found = PageHashes::open(&lab.newest().join("pages")).unwrap();
+                let found = found.get(format!("data/{TABLE}").as_bytes(), sum).unwrap();
+                let number = changed as u64;
+                assert_eq!(found[changed], PageSum::of_page(number, &pages[changed]));
+            }
         }
     }
 }

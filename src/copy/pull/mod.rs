@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use super::compare::Action;
 use super::local::Sharing;
+use super::page_hashes::PageHashWriter;
 use super::plan::{CopyItem, CopyPlan, ItemContent, Reuse};
 use super::previous::Previous;
 use super::queue::Queue;
@@ -35,6 +36,7 @@ use crate::base::bandwidth::Limits;
 use crate::base::error::PathError;
 use crate::base::report::{Progress, Reporter, Total};
 use crate::postgres::manifest::Checksum;
+use crate::postgres::page::{Fork, relation_file};
 use crate::postgres::page_sum::PageSum;
 use crate::transport::Remote;
 use stubs::Stubs;
@@ -62,6 +64,7 @@ struct Pull<'a> {
     sharing: Sharing,
     previous: Previous,
     records: Mutex<Option<RecordWriter>>,
+    page_hashes: Mutex<Option<PageHashWriter>>,
     /// Of an incremental copy: the directory of this backup, then those of the chain.
     members: Vec<PathBuf>,
     stubs: Stubs,
@@ -151,6 +154,10 @@ pub(super) fn pull(
             Some(records) => Some(RecordWriter::create(&records.path)?),
             None => None,
         }),
+        page_hashes: Mutex::new(match &plan.records {
+            Some(records) => Some(PageHashWriter::create(&records.page_hashes)?),
+            None => None,
+        }),
         members: members(plan),
         stubs: Stubs::default(),
         tally: Mutex::new(Tally::new(plan.items.len())),
@@ -202,8 +209,11 @@ pub(super) fn pull(
     });
     let records = pull.records.get_mut().unwrap_or_else(PoisonError::into_inner);
     let records = records.take().map_or(Ok(()), RecordWriter::finish);
+    let hashes = pull.page_hashes.get_mut().unwrap_or_else(PoisonError::into_inner);
+    let hashes = hashes.take().map_or(Ok(()), PageHashWriter::finish);
     result?;
     records?;
+    hashes?;
     finish::directories(&pull.syncer, &listed.directories)?;
     let syncer = std::mem::replace(&mut pull.syncer, Syncer::new(1));
     syncer.finish()?;
@@ -293,11 +303,32 @@ impl Pull<'_> {
             stored: outcome.stored.unwrap_or(size),
             checksum: outcome.checksum.clone(),
         };
+        let mut hashes = self.page_hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hashes) = hashes.as_mut() {
+            hashes.add(&record.path, &outcome.pages)?;
+        }
+        drop(hashes);
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         match records.as_mut() {
             Some(records) => Ok(records.add(&record)?),
             None => Ok(()),
         }
+    }
+
+    /// Whether the hashes of a file's pages are of use to the next backup.
+    fn keeps_hashes(&self, task: &Task) -> bool {
+        let main = relation_file(&task.entry.path).is_some_and(|file| file.fork == Fork::Main);
+        main && self.plan.records.is_some()
+    }
+
+    /// The hashes of the pages of the previous backup's file that has this sum; none when they are not known.
+    fn old_hashes(&self, task: &Task, sum: Option<PageSum>) -> Result<Vec<PageSum>, CopyError> {
+        let (Some(sum), true) = (sum, self.keeps_hashes(task)) else {
+            return Ok(Vec::new());
+        };
+        let path = self.recorded_path(task)?;
+        let found = path.and_then(|path| self.previous.page_hashes(&path, sum));
+        Ok(found.unwrap_or_default())
     }
 
     /// The path of the file within the backup; `None` when nothing is recorded.
@@ -377,6 +408,8 @@ struct Outcome {
     attributes: Attributes,
     sum: Option<PageSum>,
     checksum: Option<FileChecksum>,
+    /// The hashes of its pages, if they are known.
+    pages: Vec<PageSum>,
     form: Form,
     /// Bytes stored, when they are not those of the file.
     stored: Option<u64>,

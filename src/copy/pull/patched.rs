@@ -121,7 +121,7 @@ impl Receiving<'_> {
         }
         let path = self.pull.target_path(self.task)?;
         let mut patching = Patching {
-            assembly: Assembly::new(basis.file, path, Some(basis.read_back), self.pull.algorithm()),
+            assembly: self.assembly(basis.file, path, Some(basis.read_back)),
             old: u64::from(old.min(blocks)) * PAGE,
             numbers: numbers.into_iter(),
         };

@@ -131,6 +131,7 @@ impl Sending<'_> {
             .take_over(task, &reference, &old, task.entry.attributes)?;
         let outcome = Outcome {
             attributes,
+            pages: self.pull.old_hashes(task, sum)?,
             sum,
             checksum,
             form: Form::Whole,
