@@ -63,7 +63,7 @@ pub(super) fn copy_plan(
             path: catalog.layout().records_path(&info.id),
             directory: catalog.layout().base_dir(&info.id),
             previous: reference.map(|reference| catalog.layout().records_path(&reference.id)),
-            page_hashes: catalog.layout().page_hashes_path(&info.id),
+            page_hashes: Some(catalog.layout().page_hashes_path(&info.id)),
             older_page_hashes: older_page_hashes(catalog, reference, incremental.as_ref()),
         }),
         since: None,

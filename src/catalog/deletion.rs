@@ -451,9 +451,9 @@ impl<'a> Deletion<'a> {
 impl Catalog {
     /// Removes the files beside the metadata that belong to one backup: barkeep's sidecar and the copy of a manifest.
     fn remove_sidecars(&self, id: &BackupId) -> Result<(), PathError> {
-        durable::remove(&self.layout().sidecar_path(id))?;
-        durable::remove(&self.layout().records_path(id))?;
-        durable::remove(&self.layout().page_hashes_path(id))?;
+        for path in self.layout().sidecars(id) {
+            durable::remove(&path)?;
+        }
         durable::remove(&self.layout().annotation_path(id, "backup_manifest"))
     }
 }

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use chrono::Utc;
 
-use crate::base::directory;
 use crate::base::lock::LockError;
 use crate::base::report::Reporter;
+use crate::base::{directory, durable};
 use crate::config::ServerConfig;
 use crate::hooks::HookRunner;
 
@@ -276,8 +276,8 @@ impl Enforcement<'_> {
 }
 
 impl Catalog {
-    /// Removes what is left of the data of backups whose metadata are gone already: the other tool finished their
-    /// deletion. While a backup or a deletion is running, nothing is removed.
+    /// Removes what is left of backups whose metadata are gone already, because the other tool deleted them: data whose
+    /// deletion it finished, and files of ours beside the metadata, which it does not know. While a backup or a deletion is running, nothing is removed.
     ///
     /// # Errors
     /// A directory cannot be read or removed.
@@ -293,9 +293,16 @@ impl Catalog {
         };
         for (id, path) in leftovers {
             // Under the lock: a deletion that was at work when the directory was listed is over now.
-            if self.load(&id)?.is_none() {
+            if self.load(&id)?.is_some() {
+                continue;
+            }
+            if path.is_dir() {
                 log::info!("removing {}, which is left of a deleted backup", path.display());
                 remove_tree(&path)?;
+            } else if !self.layout().base_dir(&id).exists() {
+                // Of data whose metadata were lost, they are all that is known.
+                log::info!("removing {}, which is left of a deleted backup", path.display());
+                durable::remove(&path)?;
             }
         }
         Ok(())
@@ -303,12 +310,20 @@ impl Catalog {
 
     fn leftovers(&self) -> Result<Vec<(BackupId, PathBuf)>, CatalogError> {
         let base = &self.layout().base;
-        let names = directory::names(base)?;
-        let of = |name: &String| {
+        let data = |name: &String| {
             let prefixes = [".deleting-", ".syncing-"];
             let id = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix))?;
             Some((BackupId::parse(id)?, base.join(name)))
         };
-        Ok(names.iter().filter_map(of).collect())
+        let meta = &self.layout().meta;
+        let sidecar = |name: &String| {
+            let id = BackupId::parse(name.split_once("-barkeep")?.0)?;
+            let path = meta.join(name);
+            self.layout().sidecars(&id).contains(&path).then_some((id, path))
+        };
+        let left_of_data = directory::names(base)?;
+        let left_of_metadata = directory::names(meta)?;
+        let data = left_of_data.iter().filter_map(data);
+        Ok(data.chain(left_of_metadata.iter().filter_map(sidecar)).collect())
     }
 }

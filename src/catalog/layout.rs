@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::durable;
 use crate::config::{NotLocal, ServerConfig};
 use crate::postgres::wal_name;
 
@@ -134,6 +135,18 @@ impl Layout {
     #[must_use]
     pub fn page_hashes_path(&self, id: &BackupId) -> PathBuf {
         self.annotation_path(id, "barkeep-pages")
+    }
+
+    /// Every file beside the metadata that barkeep writes when it takes a backup, and what one that was killed left of it.
+    #[must_use]
+    pub fn sidecars(&self, id: &BackupId) -> Vec<PathBuf> {
+        let complete = [
+            self.sidecar_path(id),
+            self.records_path(id),
+            self.page_hashes_path(id),
+        ];
+        let partial = complete.clone().map(|path| durable::sibling(&path, ".tmp"));
+        complete.into_iter().chain(partial).collect()
     }
 
     /// The journal of a merge into this backup: `meta/{id}-barkeep-merge.json`.

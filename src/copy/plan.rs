@@ -77,8 +77,8 @@ pub struct Records {
     pub directory: PathBuf,
     /// The records of the reference, or of the parent; it may have none.
     pub previous: Option<PathBuf>,
-    /// The file to write the hashes of pages to.
-    pub page_hashes: PathBuf,
+    /// The file to write the hashes of pages to, if they are wanted.
+    pub page_hashes: Option<PathBuf>,
     /// Those of the reference, or of the chain, the parent first; each may be missing.
     pub older_page_hashes: Vec<PathBuf>,
 }

@@ -207,6 +207,9 @@ impl<'a> Copying<'a> {
                 path: records,
                 directory: self.directory(),
                 previous: of_reference.map(|reference| layout.records_path(&reference.id)),
+                // A passive node takes no incremental backups.
+                page_hashes: None,
+                older_page_hashes: Vec::new(),
             }),
             ..plan_of(self.config)
         }

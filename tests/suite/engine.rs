@@ -98,7 +98,7 @@ fn plan(
             path: records(destination),
             directory: destination.parent().unwrap().to_path_buf(),
             previous: reference.map(records),
-            page_hashes: destination.parent().unwrap().join("pages"),
+            page_hashes: None,
             older_page_hashes: Vec::new(),
         }),
         since: None,

@@ -347,11 +347,29 @@ fn leftovers_of_deleted_backups_go_unless_a_deletion_is_at_work() {
     for directory in [&gone, &unfinished, &foreign] {
         fs::create_dir_all(directory.join("data")).unwrap();
     }
+    let layout = lab.catalog.layout();
+    let deleted = BackupId::parse("20251231T000000").unwrap();
+    let sidecars = layout.sidecars(&deleted);
+    let stays = [
+        layout.records_path(&id(0)),
+        layout.merge_path(&deleted),
+        layout.annotation_path(&deleted, "keep"),
+    ];
+    for path in sidecars.iter().chain(&stays) {
+        fs::write(path, "").unwrap();
+    }
     let lock = lab.catalog.locks().backup().unwrap();
     lab.catalog.remove_leftovers().unwrap();
     assert!(gone.exists());
     drop(lock);
+    // Data without metadata: somebody may yet want to know what they are.
+    fs::create_dir(layout.base_dir(&deleted)).unwrap();
     lab.catalog.remove_leftovers().unwrap();
+    assert!(sidecars.iter().all(|path| path.exists()));
+    fs::remove_dir(layout.base_dir(&deleted)).unwrap();
+    lab.catalog.remove_leftovers().unwrap();
+    assert!(sidecars.iter().all(|path| !path.exists()));
+    assert!(stays.iter().all(|path| path.exists()));
     assert!(!gone.exists());
     assert!(unfinished.exists() && foreign.exists());
 }

@@ -143,7 +143,7 @@ impl Lab {
                 path: directory.join("records"),
                 directory: directory.clone(),
                 previous: parent.map(|parent| parent.join("records")),
-                page_hashes: directory.join("pages"),
+                page_hashes: Some(directory.join("pages")),
                 older_page_hashes: self.members.iter().map(|member| member.join("pages")).collect(),
             }),
             since: (kind == Kind::Linked).then_some(since),

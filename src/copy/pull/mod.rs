@@ -154,10 +154,16 @@ pub(super) fn pull(
             Some(records) => Some(RecordWriter::create(&records.path)?),
             None => None,
         }),
-        page_hashes: Mutex::new(match &plan.records {
-            Some(records) => Some(PageHashWriter::create(&records.page_hashes)?),
-            None => None,
-        }),
+        page_hashes: Mutex::new(
+            match plan
+                .records
+                .as_ref()
+                .and_then(|records| records.page_hashes.as_ref())
+            {
+                Some(path) => Some(PageHashWriter::create(path)?),
+                None => None,
+            },
+        ),
         members: members(plan),
         stubs: Stubs::default(),
         tally: Mutex::new(Tally::new(plan.items.len())),
@@ -318,7 +324,8 @@ impl Pull<'_> {
     /// Whether the hashes of a file's pages are of use to the next backup.
     fn keeps_hashes(&self, task: &Task) -> bool {
         let main = relation_file(&task.entry.path).is_some_and(|file| file.fork == Fork::Main);
-        main && self.plan.records.is_some()
+        let records = self.plan.records.as_ref();
+        main && records.is_some_and(|records| records.page_hashes.is_some())
     }
 
     /// The hashes of the pages of the previous backup's file that has this sum; none when they are not known.
