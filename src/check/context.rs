@@ -11,7 +11,7 @@ use crate::postgres::facts::Facts;
 use crate::postgres::streaming::StreamingFacts;
 use crate::postgres::wal_name::DEFAULT_SEGMENT_SIZE;
 
-use super::{CheckOptions, advice};
+use super::{CheckOptions, Intrusion, advice};
 
 /// The server to check.
 pub(super) struct Context {
@@ -40,7 +40,10 @@ impl Context {
         // Before the checks take locks themselves.
         let silence = advice::cron_silence(&server);
         Context {
-            catalog: Catalog::of(&server),
+            catalog: Catalog::of(&server).map(|catalog| match options.intrusion {
+                Intrusion::Examination => catalog.looking_only(),
+                Intrusion::Operator | Intrusion::Monitoring => catalog,
+            }),
             server,
             options,
             facts,

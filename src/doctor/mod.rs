@@ -72,7 +72,7 @@ impl Diagnosis {
 }
 
 /// The order of repairs: what others need comes first. What is not named comes at the end.
-const ORDER: [&str; 46] = [
+const ORDER: [&str; 47] = [
     "configuration",
     "disk",
     "WAL archive space",
@@ -108,6 +108,7 @@ const ORDER: [&str; 46] = [
     "archive_command",
     "continuous archiving",
     "WAL delivery",
+    "lost slot",
     "replication slot",
     "receive-wal running",
     "WAL archive",
@@ -167,6 +168,15 @@ fn sort(server: &ServerConfig, mut findings: Vec<Finding>) -> Diagnosis {
     findings.sort_by_key(rank);
     // `check` may have found the same: the first says it in more detail.
     findings.dedup_by_key(|finding| finding.about);
+    let cron = findings
+        .iter()
+        .find(|finding| finding.about == "cron")
+        .map(|finding| finding.advice.cause.clone());
+    for finding in findings.iter_mut().filter(|finding| finding.about != "cron") {
+        if cron.as_ref() == Some(&finding.advice.cause) {
+            finding.advice.standing = Standing::Follows("cron");
+        }
+    }
     let (consequences, findings): (Vec<_>, Vec<_>) = findings
         .into_iter()
         .partition(|finding| matches!(finding.advice.standing, Standing::Follows(_)));

@@ -10,7 +10,7 @@ use crate::config::{BackupMethod, ServerConfig};
 use crate::postgres::client::{PgError, Session};
 use crate::postgres::facts::Facts;
 use crate::postgres::streaming::StreamingFacts;
-use crate::transport::{Remote, SshOptions, run_while};
+use crate::transport::{Remote, SshFailure, SshOptions, run_while};
 
 /// How often a wait looks for signals.
 const TICK: Duration = Duration::from_millis(100);
@@ -273,7 +273,7 @@ fn ssh(command: &str, deadline: Instant) -> Option<Ssh> {
                 answer: SshAnswer {
                     code,
                     noisy: code == 0 && first != Some(MARK),
-                    stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+                    stderr: SshFailure::without_learned_keys(&String::from_utf8_lossy(&output.stderr)),
                 },
                 clock: clock.filter(|_| first == Some(MARK)),
                 user: line(lines.next()),

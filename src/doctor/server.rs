@@ -63,7 +63,7 @@ fn lost_slot(server: &ServerConfig, postgres: &Postgres) -> Option<Finding> {
         .here(format!("barman receive-wal --drop-slot {name} && barman receive-wal --create-slot {name}"))
         .here(format!("barman receive-wal --reset {name}; barman cron"))
         .here(format!("barman backup {name}"));
-    Some(Finding::new("replication slot", advice))
+    Some(Finding::new("lost slot", advice))
 }
 
 pub(super) fn remarks(server: &ServerConfig, answers: &Answers) -> Vec<Finding> {

@@ -147,3 +147,64 @@ fn consequences(findings: &[Finding]) -> Vec<(&str, Vec<&str>)> {
     }
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::advice::Advice;
+
+    fn finding(about: &'static str, advice: Advice) -> Finding {
+        Finding { about, advice }
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first_and_in_order() {
+        let diagnosis = Diagnosis {
+            server: "main".to_owned(),
+            active: true,
+            postgres: Some("15.18".to_owned()),
+            broken: vec![
+                finding("ssh", Advice::broken("db accepts no key").here("ssh-copy-id db")),
+                finding(
+                    "wal_level",
+                    Advice::broken("too low").sql("ALTER SYSTEM SET wal_level = 'replica';"),
+                ),
+            ],
+            not_yet: vec![finding(
+                "minimum redundancy requirements",
+                Advice::not_yet("no backup").here("barman backup main"),
+            )],
+            consequences: vec![
+                finding("replication slot", Advice::follows("PostgreSQL", "")),
+                finding("receive-wal running", Advice::follows("PostgreSQL", "")),
+            ],
+            remarks: Vec::new(),
+            unexamined: None,
+        };
+        let repairs = Repairs {
+            done: vec!["created the directory /b/main".to_owned()],
+            failed: Vec::new(),
+        };
+        let mut page = Page::new(false);
+        Prescription {
+            diagnosis: &diagnosis,
+            repairs: Some(&repairs),
+        }
+        .console(&mut page);
+        assert_eq!(
+            page.text(),
+            "Server main: 2 problems, in the order to repair them (PostgreSQL 15.18)\n\
+             \u{20} Repaired: created the directory /b/main\n\
+             \u{20} 1. ssh: db accepts no key\n\
+             \u{20}      on this host: ssh-copy-id db\n\
+             \u{20} 2. wal_level: too low\n\
+             \u{20}      SQL, as superuser: ALTER SYSTEM SET wal_level = 'replica';\n\
+             \u{20} Wait for PostgreSQL: replication slot, receive-wal running\n\
+             \u{20} Not yet:\n\
+             \u{20}  - minimum redundancy requirements: no backup\n\
+             \u{20}      on this host: barman backup main\n\
+             \u{20} SQL for the rest, as superuser:\n\
+             ALTER SYSTEM SET wal_level = 'replica';\n"
+        );
+    }
+}

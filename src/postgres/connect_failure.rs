@@ -134,6 +134,7 @@ fn missing_object(text: &str) -> Option<ConnectFailure> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::ConnectFailure::{self, *};
 
     /// As libpq 15 to 17 write them.
@@ -232,5 +233,53 @@ mod tests {
                     connection to server at \"db\" (127.0.0.1), port 5432 failed: FATAL:  password authentication failed for \
                     user \"b\"\n";
         assert_eq!(ConnectFailure::of(text), PasswordRejected);
+    }
+
+    /// The words of a real server, as each kind of refusal comes about.
+    #[test]
+    fn a_server_refuses_in_these_words() {
+        use crate::postgres::client::Session;
+        use crate::postgres::scratch_cluster::ScratchCluster;
+        let Some(cluster) = ScratchCluster::start("") else {
+            return;
+        };
+        let mut session = Session::connect(&cluster.conninfo()).unwrap();
+        for statement in [
+            "CREATE ROLE secret LOGIN PASSWORD 'right'",
+            "CREATE ROLE barred LOGIN",
+            "CREATE ROLE plain LOGIN",
+            "CREATE ROLE off NOLOGIN",
+        ] {
+            session.query(statement, &[]).unwrap();
+        }
+        let rules = "local all barred reject\nlocal all secret scram-sha-256\nlocal all postgres trust\n\
+                     local postgres,nowhere all trust\nlocal replication plain trust\n";
+        std::fs::write(cluster.data().join("pg_hba.conf"), rules).unwrap();
+        session.query("SELECT pg_reload_conf()", &[]).unwrap();
+        // The postmaster reads the file when it gets to it.
+        let reloaded = "SELECT pg_conf_load_time() > pg_postmaster_start_time()";
+        while !session.truth(reloaded).unwrap() {}
+        let conninfo = |user: &str, database: &str, more: &str| {
+            let of = cluster.conninfo().replace("user=postgres dbname=postgres", "");
+            format!("{of} user={user} dbname={database} {more}")
+        };
+        let refused = |text: &str| ConnectFailure::of(&Session::connect(text).unwrap_err().to_string());
+        assert_eq!(refused(&conninfo("nobody", "postgres", "")), RoleMissing);
+        assert_eq!(refused(&conninfo("plain", "nowhere", "")), DatabaseMissing);
+        assert_eq!(refused(&conninfo("plain", "template1", "")), Hba);
+        assert_eq!(refused(&conninfo("barred", "postgres", "")), Hba);
+        assert_eq!(refused(&conninfo("off", "postgres", "")), RoleCannotLogin);
+        assert_eq!(
+            refused(&conninfo("secret", "postgres", "password=wrong")),
+            PasswordRejected
+        );
+        assert_eq!(
+            refused(&conninfo("secret", "postgres", "passfile=/dev/null")),
+            NoPassword
+        );
+        let replication = Session::connect_replication(&conninfo("plain", "postgres", ""), "x").unwrap_err();
+        assert_eq!(ConnectFailure::of(&replication.to_string()), NotReplication);
+        cluster.stop("fast");
+        assert_eq!(refused(&conninfo("plain", "postgres", "")), NoSocket);
     }
 }

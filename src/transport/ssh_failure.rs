@@ -87,6 +87,16 @@ impl SshFailure {
         }
     }
 
+    /// What ssh wrote, but for the note that it keeps a host key that it has not known before.
+    #[must_use]
+    pub fn without_learned_keys(stderr: &str) -> String {
+        stderr
+            .lines()
+            .filter(|line| !line.starts_with("Warning: Permanently added "))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
     /// Whether a connection that was made nevertheless speaks of a changed host key: with `StrictHostKeyChecking=no`
     /// OpenSSH only warns.
     #[must_use]
@@ -155,5 +165,11 @@ mod tests {
         ] {
             assert_eq!(SshFailure::of(code, text), kind, "{text}");
         }
+    }
+
+    #[test]
+    fn a_new_host_key_is_no_noise() {
+        let text = "Warning: Permanently added '[db]:22' (ED25519) to the list of known hosts.\r\nhello\n";
+        assert_eq!(SshFailure::without_learned_keys(text), "hello");
     }
 }

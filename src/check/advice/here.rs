@@ -28,7 +28,7 @@ impl Failed<'_> {
     }
 
     pub(super) fn configuration(&self) -> Advice {
-        let cause = self.context.server.msg_list.first().cloned().unwrap_or_default();
+        let cause = self.context.server.msg_list.join("; ");
         Advice::broken(cause).file(self.file_of("conninfo"), "correct it")
     }
 

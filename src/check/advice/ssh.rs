@@ -120,14 +120,7 @@ impl Failed<'_> {
             Kind::Unreachable => {
                 Advice::broken(format!("there is no way to {host}")).here(format!("ip route get {host}"))
             }
-            Kind::HostKeyChanged => Advice::broken(format!(
-                "{host} shows another host key than before: it was installed anew, or it is another machine"
-            ))
-            .note("ask whoever runs the host; when the change is meant:")
-            .here(format!(
-                "ssh-keygen -R {} && {command} true",
-                shell::quote(&goal.known_as())
-            )),
+            Kind::HostKeyChanged => changed_key(stderr, &goal, command),
             Kind::HostKeyUnknown => Advice::broken(format!("the host key of {host} is not known here")).here(
                 format!("{command} true    (compare the fingerprint before you say yes)"),
             ),
@@ -176,20 +169,15 @@ impl Failed<'_> {
     pub(super) fn ssh_output(&self) -> Advice {
         let command = self.ssh_command();
         let goal = Goal::of(command);
-        let changed = self
+        let stderr = self
             .context
             .ssh_refusal()
-            .is_some_and(|(_, stderr)| SshFailure::warns_of_changed_key(stderr));
-        if changed {
-            return Advice::broken(format!(
-                "{} shows another host key than before: it was installed anew, or it is another machine",
-                goal.host
-            ))
-            .note("ask whoever runs the host; when the change is meant:")
-            .here(format!(
-                "ssh-keygen -R {} && {command} true",
-                shell::quote(&goal.known_as())
-            ));
+            .map_or("", |(_, stderr)| stderr.as_str());
+        if SshFailure::warns_of_changed_key(stderr) {
+            return changed_key(stderr, &goal, command);
+        }
+        if !stderr.trim().is_empty() && SshFailure::without_learned_keys(stderr).is_empty() {
+            return Advice::not_yet("ssh has just learned the key of the host; the next check is clean");
         }
         Advice::broken("a login script there prints something, which would get into the data")
             .here(format!("{command} true | od -c | head"))
@@ -202,6 +190,26 @@ impl Failed<'_> {
             .there(host, "start PostgreSQL")
             .note("if it does not start, read its log before you touch backup_label: in a restored directory it is needed")
     }
+}
+
+/// The host shows another key than the one that is known.
+fn changed_key(stderr: &str, goal: &Goal, command: &str) -> Advice {
+    // ssh names the file as well.
+    let forget = stderr
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("ssh-keygen -f"))
+        .map_or_else(
+            || format!("ssh-keygen -R {}", shell::quote(&goal.known_as())),
+            str::to_owned,
+        );
+    Advice::broken(format!(
+        "{} shows another host key than before: it was installed anew, or it is another machine",
+        goal.host
+    ))
+    .note("ask whoever runs the host; when the change is meant:")
+    .here(forget)
+    .here(format!("{command} true"))
 }
 
 /// Whether this user has a key pair where ssh looks for one.

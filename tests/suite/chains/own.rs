@@ -7,7 +7,7 @@ use crate::support::cluster::{Cluster, Version};
 use crate::support::lab::{Lab, LabOptions, Moment, mark};
 use crate::support::proof::prove;
 use crate::support::tool::Tool;
-use crate::support::tree::traces;
+use crate::support::tree::Traces;
 
 use super::churn;
 
@@ -87,29 +87,25 @@ fn dry_runs_leave_no_trace(lab: &Lab, tool: &Tool, ids: &[String]) {
         }
     }
     let destination = lab.manager.directory.join("never");
-    let restore = [
-        "restore",
-        "--dry-run",
-        "main",
-        &ids[3],
-        &destination.display().to_string(),
-    ]
-    .map(str::to_owned);
-    let before = traces(&home);
+    let space = format!("space:{}-space", destination.display());
+    let path = destination.display().to_string();
+    let words = ["restore", "--dry-run", "--tablespace", &space, "main", &ids[3]];
+    let restore = [&words[..], &[path.as_str()]].concat();
+    let before = Traces::of(&home);
     for words in [
-        &restore.each_ref().map(String::as_str)[..],
+        &restore[..],
         &["merge", "--dry-run", "main", &ids[3]],
         &["delete", "--dry-run", "main", &ids[0]],
         &["cron", "--dry-run"],
     ] {
         let said = lab.manager.run(tool, words).success().stdout;
         assert!(said.contains("main"), "{words:?}: {said}");
-        assert_eq!(traces(&home), before, "{words:?}");
+        assert_eq!(before.changed(&home), [PathBuf::new(); 0], "{words:?}");
     }
     assert!(!destination.exists());
     // It says what there is to repair, and whoever has nothing to repair gets 0.
     let doctor = lab.manager.run(tool, &["doctor", "main"]);
-    assert_eq!(traces(&home), before, "{}", doctor.stdout);
+    assert_eq!(before.changed(&home), [PathBuf::new(); 0], "{}", doctor.stdout);
     doctor.success();
 }
 

@@ -19,23 +19,29 @@ pub fn copy(from: &Path, to: &Path) {
     run(cp).success();
 }
 
-/// Everything below `root`, lock files too, with its last change: two that are equal saw no change in between, not even of
-/// the time of a directory.
-pub fn traces(root: &Path) -> Vec<(PathBuf, i64, i64, u64)> {
-    WalkDir::new(root)
-        .sort_by_file_name()
-        .into_iter()
-        .map(|entry| {
+/// What a tree looked like, lock files too, with the last change of everything in it.
+pub struct Traces(BTreeMap<PathBuf, (i64, i64, u64)>);
+
+impl Traces {
+    pub fn of(root: &Path) -> Traces {
+        let entries = WalkDir::new(root).into_iter().map(|entry| {
             let entry = entry.unwrap();
             let metadata = entry.metadata().unwrap();
-            (
-                entry.into_path(),
-                metadata.ctime(),
-                metadata.ctime_nsec(),
-                metadata.len(),
-            )
-        })
-        .collect()
+            let change = (metadata.ctime(), metadata.ctime_nsec(), metadata.len());
+            (entry.into_path(), change)
+        });
+        Traces(entries.collect())
+    }
+
+    /// What has changed since, even if only the time of a directory.
+    pub fn changed(&self, root: &Path) -> Vec<PathBuf> {
+        let now = Traces::of(root).0;
+        let paths = self.0.keys().chain(now.keys());
+        paths
+            .filter(|path| self.0.get(*path) != now.get(*path))
+            .cloned()
+            .collect()
+    }
 }
 
 /// One line per file and directory below `root`, sorted: kind, mode, path, size, time, a digest.
