@@ -30,7 +30,7 @@ impl Failed<'_> {
     pub(super) fn no_wal(&self) -> Advice {
         let server = &self.context.server;
         if !self.context.has_postgres() {
-            return Advice::not_yet("no WAL has arrived").here(format!("barman sync-info {}", self.server()));
+            return Advice::not_yet("no WAL has been copied from the primary node yet").here("barman cron");
         }
         let Some(facts) = self.context.facts() else {
             return Advice::follows("PostgreSQL", "it does not answer, so nothing can arrive");
