@@ -274,7 +274,7 @@ mod tests {
             PasswordRejected
         );
         assert_eq!(
-            refused(&conninfo("secret", "postgres", "passfile=/dev/null")),
+            refused(&conninfo("secret", "postgres", "passfile=/nonexistent/pgpass")),
             NoPassword
         );
         let replication = Session::connect_replication(&conninfo("plain", "postgres", ""), "x").unwrap_err();
