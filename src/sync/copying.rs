@@ -13,7 +13,7 @@ use crate::agent::host::Host;
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::base::lock::LockFile;
-use crate::base::report::Reporter;
+use crate::base::report::{Quiet, Reporter};
 use crate::catalog::{BackupId, BackupInfo, BackupType, Catalog, MANIFEST, chains};
 use crate::config::{ReuseBackup, ServerConfig};
 use crate::copy::{
@@ -85,12 +85,12 @@ impl<'a> Copying<'a> {
         let _held = primary::hold(&remote, self.config, configuration, &self.info.id);
         let resume = self.set_aside()?;
         durable::create_dir_all(&self.directory())?;
-        self.copy_sidecars(&remote, reporter)?;
+        self.copy_sidecars(&remote)?;
         let plan = self.plan(resume, &self.parts(&remote));
         let report = copy::pull(&plan, &remote, reporter).map_err(|error| self.failed(error))?;
         self.check_nothing_vanished(&report)?;
         self.link_tablespaces(self.info)?;
-        self.complete_ancestors(&remote, reporter)?;
+        self.complete_ancestors(&remote)?;
         let aside = self.aside();
         if aside.exists() {
             fs::remove_dir_all(&aside).at("remove", &aside)?;
@@ -135,7 +135,7 @@ impl<'a> Copying<'a> {
     }
 
     /// What the primary node's barkeep knows of the backup. A Barman has no such files.
-    fn copy_sidecars(&self, remote: &Remote, reporter: &dyn Reporter) -> Result<(), SyncError> {
+    fn copy_sidecars(&self, remote: &Remote) -> Result<(), SyncError> {
         let layout = self.catalog.layout();
         let mut items = Vec::new();
         for path in [
@@ -147,11 +147,11 @@ impl<'a> Copying<'a> {
                 items.push(single_file(self.told.meta.join(name), path.clone()));
             }
         }
-        self.copy_files(remote, items, reporter)
+        self.copy_files(remote, items)
     }
 
     /// The manifest of a full backup is made when the first incremental one builds on it, which may be after it was copied.
-    fn complete_ancestors(&self, remote: &Remote, reporter: &dyn Reporter) -> Result<(), SyncError> {
+    fn complete_ancestors(&self, remote: &Remote) -> Result<(), SyncError> {
         let Some(parent) = &self.info.parent_backup_id else {
             return Ok(());
         };
@@ -168,7 +168,7 @@ impl<'a> Copying<'a> {
                 .join(MANIFEST);
             single_file(source, self.catalog.data_dir(&member.id).join(MANIFEST))
         });
-        self.copy_files(remote, items.collect(), reporter)?;
+        self.copy_files(remote, items.collect())?;
         for member in lacking {
             self.link_tablespaces(member)?;
         }
@@ -176,12 +176,7 @@ impl<'a> Copying<'a> {
     }
 
     /// Copies single files, as far as the primary node has them.
-    fn copy_files(
-        &self,
-        remote: &Remote,
-        items: Vec<CopyItem>,
-        reporter: &dyn Reporter,
-    ) -> Result<(), SyncError> {
+    fn copy_files(&self, remote: &Remote, items: Vec<CopyItem>) -> Result<(), SyncError> {
         if items.is_empty() {
             return Ok(());
         }
@@ -189,7 +184,8 @@ impl<'a> Copying<'a> {
             items,
             ..plan_of(self.config)
         };
-        copy::pull(&plan, remote, reporter).map_err(|error| self.failed(error))?;
+        // What there is to say of the connection is said once.
+        copy::pull(&plan, remote, &Quiet).map_err(|error| self.failed(error))?;
         Ok(())
     }
 

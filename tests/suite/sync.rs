@@ -34,11 +34,12 @@ const SHARED: &str = "data/base/5/1259";
 type Check = fn(&Tool);
 
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, Check); 7] = [
+    let tests: [(&str, Check); 8] = [
         ("from_barman", from_barman),
         ("to_barman", to_barman),
         ("says_what_barman_says", says_what_barman_says),
         ("held_on_the_primary_node", held_on_the_primary_node),
+        ("by_rsync_alone", by_rsync_alone),
         ("backup_killed_at_many_steps", backup_killed),
         ("wals_killed_at_many_steps", wals_killed),
         ("a_chain_is_restored_from_the_copy", restored_from_the_copy),
@@ -577,6 +578,41 @@ impl Killed {
         }
         assert!(kills > 5, "only {kills} steps were found: is strace at work?");
     }
+}
+
+/// Where ssh lets only `sync-info` and rsync through. What goes away while it is copied makes the copy fail.
+fn by_rsync_alone(barkeep: &Tool) {
+    let killed = Killed::new("sync-rsync", barkeep);
+    let primary = killed.scratch.join("primary");
+    let ssh = killed.scratch.join("ssh");
+    let whole = std::fs::read_to_string(&ssh).unwrap();
+    // The data directory comes after its tablespaces, and its third call brings the files.
+    let victim = primary
+        .join("main/base")
+        .join(LINKED)
+        .join("data/base/5/1259_fsm");
+    let narrow = format!(
+        "last=\"$*\"\ncase $last in *'rsync --server'*) echo >> {0}; [ $(wc -l < {0}) != 10 ] || rm -f {1};;\n\
+         'barman sync-info main'*) ;;\n*) exit 1;;\nesac\n",
+        killed.scratch.join("calls").display(),
+        victim.display()
+    );
+    std::fs::write(&ssh, whole.replace("export", &format!("{narrow}export"))).unwrap();
+    let home = &killed.pristine;
+    killed.run(barkeep, home, &["sync-info", "--primary", "main"]);
+    let failed = run(killed.command(barkeep, home, &[], &["sync-backup", "main", LINKED])).exits(1);
+    assert!(
+        failed.stderr.contains("1 files of it have gone"),
+        "{}",
+        failed.stderr
+    );
+    assert_eq!(info(home, LINKED).status, BackupStatus::Failed);
+    for id in [FULL, LINKED] {
+        killed.run(barkeep, home, &["sync-backup", "main", id]);
+        same_data(&primary, home, id);
+    }
+    killed.run(barkeep, home, &["sync-wals", "main"]);
+    assert_eq!(xlogdb(home), xlogdb(&primary).split_once('\n').unwrap().1);
 }
 
 fn backup_killed(barkeep: &Tool) {

@@ -59,7 +59,7 @@ pub(in crate::copy) fn pull(
                 bandwidth_kib: item.bandwidth_kib.or(plan.bandwidth_kib),
                 ..rsync
             };
-            copy_item(plan, &rsync, item, done)?;
+            report.vanished.extend(copy_item(plan, &rsync, item, done)?);
         }
     }
     let mut records = match &plan.records {
@@ -86,12 +86,13 @@ pub(in crate::copy) fn pull(
     Ok(report)
 }
 
+/// Copies an item; gives the files that were listed and are not there.
 fn copy_item(
     plan: &CopyPlan,
     rsync: &Rsync,
     item: &CopyItem,
     done: &mut ItemReport,
-) -> Result<(), CopyError> {
+) -> Result<Vec<PathBuf>, CopyError> {
     match item.content {
         ItemContent::Tablespace | ItemContent::Pgdata => copy_directory(plan, rsync, item, done),
         ItemContent::Control | ItemContent::Config { .. } => {
@@ -109,7 +110,7 @@ fn copy_item(
                 let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
                 return Err(PathError::new("copy", &item.source, gone).into());
             }
-            Ok(())
+            Ok(Vec::new())
         }
     }
 }
@@ -119,7 +120,7 @@ fn copy_directory(
     rsync: &Rsync,
     item: &CopyItem,
     done: &mut ItemReport,
-) -> Result<(), CopyError> {
+) -> Result<Vec<PathBuf>, CopyError> {
     let begin = Instant::now();
     durable::create_dir_all(&item.destination)?;
     let lists = Lists::new()?;
@@ -191,7 +192,9 @@ fn copy_directory(
     }
     done.copy_seconds = begin.elapsed().as_secs_f64() - analysed;
     done.serialized_copy_seconds = done.copy_seconds;
-    Ok(())
+    let paths = files.iter().map(|entry| std::ffi::OsStr::from_bytes(&entry.path));
+    let vanished = paths.filter(|path| fs::symlink_metadata(item.destination.join(path)).is_err());
+    Ok(vanished.map(|path| item.source.join(path)).collect())
 }
 
 /// Equal in size and time to the previous backup's file, and younger than the horizon.
