@@ -10,14 +10,17 @@ use super::options::RestoreOptions;
 use super::source::BackupSource;
 use super::tablespaces::Relocation;
 
-/// What is never restored into a data directory.
-const LEFT_OUT: [&str; 7] = [
+/// What is never restored into a data directory. The signal files of a standby that was backed up would make a standby of
+/// what is restored: it gets its own.
+const LEFT_OUT: [&str; 9] = [
     "/pg_log/*",
     "/log/*",
     "/pg_xlog/*",
     "/pg_wal/*",
     "/postmaster.pid",
     "/recovery.conf",
+    "/recovery.signal",
+    "/standby.signal",
     "/tablespace_map",
 ];
 

@@ -240,20 +240,36 @@ fn from_a_standby(tool: &Tool) {
     let record = info(&lab, &child);
     assert_eq!(record["status"], "DONE");
     assert_eq!(record["parent_backup_id"], id);
+    let streamed = streamed_from(&lab, &standby, tool);
     let expected = digest(&lab.cluster);
     lab.archive_everything(tool);
-    let mut restored = lab.restore(
-        tool,
-        "restored",
-        &child,
-        &["--target-tli", "latest", "--target-action", "promote"],
+    for (name, id) in [("restored", &child), ("streamed", &streamed)] {
+        let options = ["--target-tli", "latest", "--target-action", "promote"];
+        let mut restored = lab.restore(tool, name, id, &options);
+        restored.launch();
+        eventually(Duration::from_secs(60), "the end of recovery", || {
+            restored.sql("SELECT pg_is_in_recovery()") == "f"
+        });
+        assert_eq!(digest(&restored), expected);
+        restored.amcheck();
+    }
+}
+
+/// The same standby by `pg_basebackup`, which waits for WAL that only the primary can have archived.
+fn streamed_from(lab: &Lab, standby: &Cluster, tool: &Tool) -> String {
+    let body = format!(
+        "conninfo = {0}\nstreaming_conninfo = {0}\nprimary_conninfo = {1}\narchiver = on\nbackup_method = postgres\n\
+         backup_compression = gzip\npath_prefix = {2}\nimmediate_checkpoint = true",
+        standby.conninfo(),
+        lab.cluster.conninfo(),
+        lab.cluster.version.bin().display(),
     );
-    restored.launch();
-    eventually(Duration::from_secs(60), "the end of recovery", || {
-        restored.sql("SELECT pg_is_in_recovery()") == "f"
-    });
-    assert_eq!(digest(&restored), expected);
-    restored.amcheck();
+    lab.manager.configure("", &[("main", body)]);
+    let id = lab.backup(tool, &[]);
+    let record = info(lab, &id);
+    assert_eq!(record["status"], "DONE");
+    assert!(record["backup_label"].contains("BACKUP FROM: standby"));
+    id
 }
 
 fn standby_of(lab: &Lab) -> Cluster {
