@@ -308,7 +308,10 @@ impl<'a> Deletion<'a> {
 
     fn remove_wal(&self, step: &DeletionStep) -> Result<(), DeletionError> {
         let Some(entries) = &step.wal else { return Ok(()) };
-        self.reporter.info("Delete associated WAL segments:");
+        // As Barman: a deletion by the policy says nothing of WAL that stays for an older backup.
+        if !entries.is_empty() || self.rules.requester == Requester::Operator {
+            self.reporter.info("Delete associated WAL segments:");
+        }
         let announce = |entry: &super::WalEntry| self.reporter.info(&format!("\t{}", entry.name));
         match self
             .catalog

@@ -35,6 +35,16 @@ pub struct WalFigures {
 }
 
 impl WalFigures {
+    /// The compression ratio of the segments behind the backup. As in Barman it is not told (0) when none of those that the
+    /// backup itself needs is there.
+    #[must_use]
+    pub fn later_compression_ratio(&self, segment_size: u64) -> f64 {
+        if self.required.count == 0 {
+            return 0.0;
+        }
+        self.until_next.compression_ratio(segment_size)
+    }
+
     /// When the newest of these segments was written, in seconds since the epoch.
     #[must_use]
     pub fn last_time(&self) -> Option<f64> {

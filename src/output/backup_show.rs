@@ -257,7 +257,7 @@ fn wal(page: &mut Page, info: &BackupInfo, copied: &CopyReport) {
     if rate > 0.0 {
         detail(page, "WAL rate", format!("{:.2}/hour", rate * 3600.0));
     }
-    let ratio = later.compression_ratio(info.xlog_segment_size);
+    let ratio = copied.wal.later_compression_ratio(info.xlog_segment_size);
     if ratio > 0.0 {
         detail(page, "Compression ratio", percent(ratio));
     }

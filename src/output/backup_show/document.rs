@@ -159,7 +159,7 @@ fn wal(info: &BackupInfo, copied: &CopyReport) -> Value {
         object.put("wal_rate", 0);
         object.put("wal_rate_per_second", 0);
     }
-    let ratio = later.compression_ratio(info.xlog_segment_size);
+    let ratio = copied.wal.later_compression_ratio(info.xlog_segment_size);
     object.put(
         "compression_ratio",
         if ratio > 0.0 {

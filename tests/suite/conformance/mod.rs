@@ -16,6 +16,7 @@ mod cases_live;
 mod cases_restore;
 mod cases_streaming;
 mod fixture;
+mod help;
 pub mod normalise;
 mod runner;
 mod states;

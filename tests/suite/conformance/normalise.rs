@@ -97,6 +97,7 @@ const INNER_STEPS: &str = concat!(
     r"|^barman\.command WARNING: Retention policy redundancy |^barman\.command INFO: Force a CHECKPOINT",
     // Barman does not log what get-wal --peek lists.
     r"|^barman\.command INFO: [0-9A-F]{24}$",
+    r"|^barman\.command INFO: Synchronising with server .* step \d/3",
     r"|^PgVerifyBackup |^barman\.command ERROR: cannot switch the WAL of server",
     r"|does not begin like a WAL segment$|heck 'wal gaps'",
 );

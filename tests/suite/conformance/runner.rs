@@ -240,6 +240,7 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> (Vec<Trial>, Vec<Trial>) {
             }));
         }
     }
+    trials.push(super::help::trial(Arc::clone(fixtures)));
     (trials, super::cases_live::trials(fixtures))
 }
 
@@ -383,7 +384,7 @@ fn collect(case: &Case, site: &Site, finished: &Finished, tool: &Tool) -> Outcom
             tree::digest(&finished.bytes)
         )
     } else {
-        normalise::text(&same_tool(&finished.stdout))
+        normalise::text(&same_tool(&ordered(case, &finished.stdout)))
     };
     let mut stderr = normalise::text(&same_tool(&finished.stderr));
     if case.errors == Errors::LastLine {
@@ -404,5 +405,16 @@ fn collect(case: &Case, site: &Site, finished: &Finished, tool: &Tool) -> Outcom
         hooks: normalise::text(&hooks),
         catalog: normalise::text(&tree::describe(&site.manager.home())),
         destination: normalise::text(&tree::describe(&site.destination)),
+    }
+}
+
+/// `sync-info` writes its members in the order in which Barman finds them, which nobody may rely on.
+fn ordered(case: &Case, stdout: &str) -> String {
+    if case.command() != "sync-info" {
+        return stdout.to_owned();
+    }
+    match serde_json::from_str::<serde_json::Value>(stdout) {
+        Ok(document) => serde_json::to_string_pretty(&document).unwrap(),
+        Err(_) => stdout.to_owned(),
     }
 }

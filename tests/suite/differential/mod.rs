@@ -2,6 +2,7 @@
 //!
 //! The catalogs come from a fixed seed: a failure can be had again. `BARKEEP_TEST_SEED` tries another one.
 
+mod commands;
 mod deletion;
 mod killed;
 mod listing;
@@ -13,8 +14,12 @@ use crate::support::tool::Tool;
 
 /// The tests of this module.
 pub fn trials(barkeep: &Tool) -> Vec<Trial> {
-    let barkeep = barkeep.clone();
+    let (barkeep, of_commands) = (barkeep.clone(), barkeep.clone());
     vec![
+        Trial::test("differential::commands", move || {
+            commands::same_words(&of_commands);
+            Ok(())
+        }),
         Trial::test("differential::delete_killed", move || {
             killed::every_step_of_delete(&barkeep);
             Ok(())

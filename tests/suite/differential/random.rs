@@ -111,10 +111,21 @@ impl Home {
 
     /// Runs real Barman on the home and returns what it printed, both streams together.
     pub fn barman(&self, config: &Path, arguments: &[&str]) -> String {
-        let output = std::process::Command::new(Tool::barman().program("barman"))
-            .arg("-c")
-            .arg(config)
-            .args(arguments)
+        let mut words = vec!["-c", config.to_str().unwrap()];
+        words.extend(arguments);
+        Self::output(&Tool::barman(), &words)
+    }
+
+    /// Runs a tool on the home and returns what it printed, both streams together.
+    pub fn run(&self, tool: &Tool, arguments: &[&str]) -> String {
+        let config = self.config().display().to_string();
+        Self::output(tool, &[&["-c", config.as_str()], arguments].concat())
+    }
+
+    fn output(tool: &Tool, words: &[&str]) -> String {
+        let output = std::process::Command::new(tool.program("barman"))
+            .args(words)
+            .env("LC_ALL", "C.UTF-8")
             .output()
             .unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
