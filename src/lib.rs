@@ -30,6 +30,7 @@ pub mod postgres;
 pub mod recovery;
 pub mod status;
 pub mod sync;
+pub mod tarball;
 pub mod transport;
 
 /// The Barman release whose commands, files and output this build reproduces. Scripts read it as

@@ -170,6 +170,50 @@ impl XlogDb {
         Ok(removed)
     }
 
+    /// The entry of a file of the archive, as a rebuilt database would have it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn entry_of(&self, path: &Path, name: &str) -> Result<WalEntry, CatalogError> {
+        Ok(rebuild::entry_of(path, name, &self.detector)?)
+    }
+
+    /// Adds entries where their names belong, in place of those of the same names, atomically and durably. Their files must be durable
+    /// already.
+    ///
+    /// # Errors
+    /// The database cannot be read or written; it is then unchanged.
+    pub fn merge(&self, entries: &[WalEntry]) -> Result<(), CatalogError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut new: Vec<&WalEntry> = entries.iter().collect();
+        new.sort_by(|a, b| a.name.cmp(&b.name));
+        let _lock = self.lock()?;
+        let path = self.path();
+        self.replace(&path, |writer, temporary| {
+            let mut next = new.iter().peekable();
+            scan::raw_lines(&path, |raw, line| {
+                while let Some(entry) = next.next_if(|entry| entry.name.as_str() < line.name) {
+                    let text = entry.to_line();
+                    writer.write_all(text.as_bytes()).at("write", temporary)?;
+                }
+                if new
+                    .binary_search_by(|entry| entry.name.as_str().cmp(line.name))
+                    .is_err()
+                {
+                    writer.write_all(raw).at("write", temporary)?;
+                }
+                Ok::<_, CatalogError>(ControlFlow::Continue(()))
+            })?;
+            for entry in next {
+                let text = entry.to_line();
+                writer.write_all(text.as_bytes()).at("write", temporary)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Makes the database anew from the files of the archive (`rebuild-xlogdb`).
     ///
     /// # Errors

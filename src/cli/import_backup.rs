@@ -1,10 +1,15 @@
-//! `barman import-backup`: arguments only in this version.
+//! `barman import-backup`.
 
+use super::addressing;
 use super::arguments::ServerArgument;
 use super::failure::Failure;
 use super::session::Session;
+use crate::archive::wal_codec;
+use crate::base::report::Reporter;
+use crate::catalog::Catalog;
+use crate::tarball::{self, Import, ImportError};
 
-/// Add a backup from a tar file that export-backup wrote (not in this version)
+/// Add a backup from a tar file that export-backup wrote
 #[derive(Debug, clap::Args)]
 pub(super) struct ImportBackup {
     #[command(flatten)]
@@ -15,7 +20,39 @@ pub(super) struct ImportBackup {
 }
 
 impl ImportBackup {
-    pub(super) fn run(self, _session: &Session) -> Result<(), Failure> {
-        Err(Failure::later("import-backup"))
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+        session.watch_signals()?;
+        let Some(server) = session.server(&self.server.server_name, addressing::IMPORT)? else {
+            return Ok(());
+        };
+        let catalog = Catalog::of(server)?;
+        let codec = wal_codec(server);
+        let import = Import {
+            catalog: &catalog,
+            codec: &codec,
+            tarball: &self.input_tarball,
+        };
+        import.check()?;
+        let reporter = session.output.named("barman.backup");
+        reporter.info(&format!(
+            "Importing backup from '{}' to server '{}'",
+            self.input_tarball, server.name
+        ));
+        let id = tarball::import(&import, &reporter)?;
+        reporter.info(&format!(
+            "Successfully imported backup '{id}' into server '{}'",
+            server.name
+        ));
+        Ok(())
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Failure {
+        match error {
+            ImportError::Interrupted(interrupted) => interrupted.into(),
+            ImportError::Content(_) => Failure::exception(error.to_string()),
+            _ => Failure::error(error.to_string()),
+        }
     }
 }

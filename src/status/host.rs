@@ -37,7 +37,8 @@ pub(super) fn system_info(host: &Remote) -> Option<Map<String, Value>> {
 }
 
 /// The object `system_info` of this host, with the versions of this program.
-pub(super) fn own_system_info() -> Map<String, Value> {
+#[must_use]
+pub fn own_system_info() -> Map<String, Value> {
     let mut info = system_info(&Remote::local()).unwrap_or_default();
     info.insert("barman_ver".to_owned(), json!(BARMAN_LEVEL));
     info.insert("barkeep_ver".to_owned(), json!(VERSION));

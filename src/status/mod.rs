@@ -21,6 +21,7 @@ use crate::config::ServerConfig;
 pub use backup_document::{Dates, backup_document};
 pub(crate) use diagnosis::configuration;
 pub use diagnosis::diagnose;
+pub use host::own_system_info;
 pub use overview::{Item, Overview};
 pub use remote::Remote;
 pub use settings::{ServerSettings, Setting};

@@ -16,6 +16,7 @@ mod engine;
 mod incremental;
 mod interop;
 mod lifecycle;
+mod moving;
 mod reflinks;
 mod restoring;
 mod resume;
@@ -72,6 +73,7 @@ fn main() {
     trials.extend(sample_hooks::trials(&barkeep));
     trials.extend(sending::trials(&barkeep));
     trials.extend(restoring::trials(&barkeep));
+    trials.extend(moving::trials(&barkeep));
     trials.extend(archiving::trials(&barkeep));
     trials.extend(sync::trials(&barkeep));
     let (computing, one_by_one) = conformance::trials(&fixtures);
