@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ExportError;
 use super::name::{self, DIGITS};
-use super::write::Tarball;
+use super::write::{Packing, Tarball};
 use super::{BACKUP_INFO, DATA, IDENTITY, OWN, PACKINGS, PRODUCER, RECORDS, SIDECAR, WALS, XLOGDB};
 use crate::base::calendar;
 use crate::base::durable;
@@ -78,7 +78,7 @@ impl Export<'_> {
     }
 
     /// The compression with its level, and the ending of the name.
-    fn packing(&self) -> Result<(Option<(Compression, u32)>, &'static str), ExportError> {
+    fn packing(&self) -> Result<(Packing, &'static str), ExportError> {
         let Some(name) = self.compression else {
             return match self.level {
                 Some(_) => Err(ExportError::LevelAlone),
@@ -152,7 +152,7 @@ pub fn export(export: &Export<'_>) -> Result<PathBuf, ExportError> {
 fn write(
     export: &Export<'_>,
     temporary: &Path,
-    packing: Option<(Compression, u32)>,
+    packing: Packing,
     identity: &[u8],
     wal: &[(WalEntry, PathBuf)],
 ) -> Result<String, ExportError> {

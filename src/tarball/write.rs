@@ -13,6 +13,9 @@ use crate::base::interrupt;
 use crate::codec::Compression;
 use crate::codec::encode::Encoder;
 
+/// The compression and its level; `None` for a plain tarball.
+pub(super) type Packing = Option<(Compression, u32)>;
+
 /// How much is written at a time.
 const BUFFER: usize = 1 << 20;
 
@@ -42,7 +45,7 @@ impl<W: Write> Write for Summing<W> {
 /// The stream of the tar format: plain, or compressed on the way.
 enum Packed<W: Write> {
     Plain(W),
-    Compressed(Encoder<W>),
+    Compressed(Box<Encoder<W>>),
 }
 
 impl<W: Write> Write for Packed<W> {
@@ -69,10 +72,7 @@ pub(super) struct Tarball<'a> {
 
 impl<'a> Tarball<'a> {
     /// Begins a tarball at `path`, which must not exist.
-    pub(super) fn create(
-        path: &'a Path,
-        packing: Option<(Compression, u32)>,
-    ) -> Result<Tarball<'a>, ExportError> {
+    pub(super) fn create(path: &'a Path, packing: Packing) -> Result<Tarball<'a>, ExportError> {
         let file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -84,16 +84,17 @@ impl<'a> Tarball<'a> {
         };
         let packed = match packing {
             None => Packed::Plain(writer),
-            Some((Compression::Bzip2, level)) => Packed::Compressed(Encoder::Bzip2(
-                bzip2::write::BzEncoder::new(writer, bzip2::Compression::new(level)),
-            )),
-            Some((Compression::Xz, level)) => {
-                Packed::Compressed(Encoder::Xz(liblzma::write::XzEncoder::new(writer, level)))
-            }
-            Some((_, level)) => Packed::Compressed(Encoder::Gzip(flate2::write::GzEncoder::new(
-                writer,
-                flate2::Compression::new(level),
-            ))),
+            Some((compression, level)) => Packed::Compressed(Box::new(match compression {
+                Compression::Bzip2 => Encoder::Bzip2(bzip2::write::BzEncoder::new(
+                    writer,
+                    bzip2::Compression::new(level),
+                )),
+                Compression::Xz => Encoder::Xz(liblzma::write::XzEncoder::new(writer, level)),
+                _ => Encoder::Gzip(flate2::write::GzEncoder::new(
+                    writer,
+                    flate2::Compression::new(level),
+                )),
+            })),
         };
         let mut builder = tar::Builder::new(packed);
         builder.sparse(false);
