@@ -430,6 +430,14 @@ fn document(text: &str) -> String {
 fn held_on_the_primary_node(barkeep: &Tool) {
     let nodes = Nodes::start("sync-held", barkeep, barkeep);
     nodes.here(&["sync-info", "--primary", "main"]).success();
+    // Minutes of copying.
+    let large = nodes
+        .primary
+        .server("main")
+        .join("base")
+        .join(CHILD)
+        .join("data/base/5/large");
+    std::fs::write(large, wal_content("large").repeat(16)).unwrap();
     nodes.configure("bandwidth_limit = 1");
     let command = nodes.passive.command(barkeep, &["sync-backup", "main", CHILD]);
     let mut copying = Background::start(command, Signal::SIGTERM);
