@@ -89,7 +89,7 @@ pub fn log(text: &str) -> String {
 const INNER_STEPS: &str = concat!(
     r"^\S+ DEBUG:",
     r"|^(Command|barman\.copy_controller|barman\.utils|barman\.retention_policies|barman\.command_wrappers|barman\.fs) ",
-    r"|^barman\.wal_archiver INFO: (No xlog segments found|\tno file found)",
+    r"|^barman\.wal_archiver INFO: (No xlog segments found|Found \d|Archiving segment|\t)",
     r"|^barman\.recovery_executor INFO: (Starting copy of|Finished copying)",
     r"|^barman\.recovery_executor WARNING: Unable to retrieve safe horizon",
     // differences.md: "damaged WAL", "wal gaps".
@@ -98,7 +98,7 @@ const INNER_STEPS: &str = concat!(
     // Barman does not log what get-wal --peek lists.
     r"|^barman\.command INFO: [0-9A-F]{24}$",
     r"|^barman\.command INFO: Synchronising with server .* step \d/3",
-    r"|^PgVerifyBackup |^barman\.command ERROR: cannot switch the WAL of server",
+    r"|^barman\.command ERROR:\s*$|^PgVerifyBackup |^barman\.command ERROR: cannot switch the WAL of server",
     r"|does not begin like a WAL segment$|heck 'wal gaps'",
 );
 
