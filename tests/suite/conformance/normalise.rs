@@ -90,7 +90,7 @@ const INNER_STEPS: &str = concat!(
     r"^\S+ DEBUG:",
     r"|^(Command|barman\.copy_controller|barman\.utils|barman\.retention_policies|barman\.command_wrappers|barman\.fs) ",
     r"|^barman\.wal_archiver INFO: (No xlog segments found|Found \d|Archiving segment|\t)",
-    r"|^barman\.recovery_executor INFO: (Starting copy of|Finished copying)",
+    r"|^barman\.recovery_executor INFO: (Starting copy of|Finished copying|\t)",
     r"|^barman\.recovery_executor WARNING: Unable to retrieve safe horizon",
     // differences.md: "damaged WAL", "wal gaps".
     r"|^barman\.command INFO: Starting (WAL archiving|check-backup|streaming archiver) for|Processing xlog segments from",
