@@ -32,7 +32,6 @@ impl Catalog {
     /// # Errors
     /// The backup is not a complete full backup.
     pub fn keep(&self, id: &BackupId, target: KeepTarget) -> Result<(), KeepError> {
-        self.keepable(id)?;
         if let Some(status) = self.load(id)?.map(|info| info.status)
             && status != BackupStatus::Done
         {
@@ -41,6 +40,7 @@ impl Catalog {
                 status,
             });
         }
+        self.keepable(id)?;
         self.set_keep_target(id, target).map_err(CatalogError::from)?;
         Ok(())
     }
