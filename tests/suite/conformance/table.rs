@@ -111,8 +111,11 @@ fn build(line: &str, state: &State, id: Option<&str>) -> Case {
     if program != "barman" {
         row = row.program(program);
     }
-    // differences.md, "nagios and json".
-    if shown.contains("--nagios") || shown.contains("get-wal") {
+    // differences.md, "nagios and json"; the document of sync-info would be one text, in Barman's chance order.
+    if ["--nagios", "get-wal", "sync-info"]
+        .iter()
+        .any(|word| shown.contains(word))
+    {
         row = row.console();
     }
     row
