@@ -43,7 +43,7 @@ impl fmt::Display for KeepTarget {
 }
 
 const KEEP: &str = "keep";
-const DELETE_THIS: &str = "delete_this";
+pub(super) const DELETE_THIS: &str = "delete_this";
 
 impl Catalog {
     /// What a backup is kept for; `None` when retention may remove it.

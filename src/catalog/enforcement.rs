@@ -14,6 +14,7 @@ use crate::base::{directory, durable};
 use crate::config::ServerConfig;
 use crate::hooks::HookRunner;
 
+use super::annotations::DELETE_THIS;
 use super::deletion::remove_tree;
 use super::deletion_plan::{DeletionPlan, Refusal, Requester};
 use super::retention::{Judgement, RetentionPolicy, RetentionStatus};
@@ -277,7 +278,8 @@ impl Enforcement<'_> {
 
 impl Catalog {
     /// Removes what is left of backups whose metadata are gone already, because the other tool deleted them: data whose
-    /// deletion it finished, and files of ours beside the metadata, which it does not know. While a backup or a deletion is running, nothing is removed.
+    /// deletion it finished, and files of ours beside the metadata, which it does not know; and the mark of a deletion that
+    /// was killed just before its end. While a backup or a deletion is running, nothing is removed.
     ///
     /// # Errors
     /// A directory cannot be read or removed.
@@ -317,9 +319,11 @@ impl Catalog {
         };
         let meta = &self.layout().meta;
         let sidecar = |name: &String| {
-            let id = BackupId::parse(name.split_once("-barkeep")?.0)?;
+            let id = BackupId::parse(name.split_once('-')?.0)?;
             let path = meta.join(name);
-            self.layout().sidecars(&id).contains(&path).then_some((id, path))
+            let mut ours = self.layout().sidecars(&id);
+            ours.push(self.layout().annotation_path(&id, DELETE_THIS));
+            ours.contains(&path).then_some((id, path))
         };
         let left_of_data = directory::names(base)?;
         let left_of_metadata = directory::names(meta)?;

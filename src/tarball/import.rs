@@ -228,7 +228,7 @@ fn judge(
     }
     let entries = wal_entries(lines)?;
     let (wal, present) = new_wal(import, &entries, unpacked)?;
-    let unrecorded = unrecorded(catalog, present)?;
+    let unrecorded = unrecorded(catalog, present, &entries)?;
     require_wal(catalog, &info, &entries)?;
     info.server_name = Some(server);
     // Nothing shares its files here, and what builds on it was left behind.
@@ -292,8 +292,13 @@ fn new_wal(
     Err(ContentError::ConflictingWal(conflicts.join(", ")).into())
 }
 
-/// The entries of files of the archive that its database does not have.
-fn unrecorded(catalog: &Catalog, mut present: BTreeSet<String>) -> Result<Vec<WalEntry>, ImportError> {
+/// The entries of files of the archive that its database does not have: those of the tarball for what an import that was
+/// interrupted has put there.
+fn unrecorded(
+    catalog: &Catalog,
+    mut present: BTreeSet<String>,
+    told: &[WalEntry],
+) -> Result<Vec<WalEntry>, ImportError> {
     if present.is_empty() {
         return Ok(Vec::new());
     }
@@ -304,7 +309,16 @@ fn unrecorded(catalog: &Catalog, mut present: BTreeSet<String>) -> Result<Vec<Wa
     let mut entries = Vec::new();
     for name in present {
         if let Some(path) = catalog.layout().wal_path(&name) {
-            entries.push(catalog.xlogdb().entry_of(&path, &name)?);
+            let found = catalog.xlogdb().entry_of(&path, &name)?;
+            // A tarball has times in whole seconds.
+            let same = |told: &&WalEntry| {
+                let told = WalEntry {
+                    time: told.time.floor(),
+                    ..(*told).clone()
+                };
+                told == found
+            };
+            entries.push(told.iter().find(same).cloned().unwrap_or(found));
         }
     }
     Ok(entries)

@@ -14,6 +14,7 @@ use walkdir::WalkDir;
 
 use crate::support::catalog::{Backup, ServerCatalog, archive_path, give_to, set_time, wal_content};
 use crate::support::cluster::Version;
+use crate::support::killing::Steps;
 use crate::support::lab::{Lab, LabOptions, digest, mark};
 use crate::support::manager::Manager;
 use crate::support::process::{Account, Background, Finished, eventually, run};
@@ -554,23 +555,16 @@ impl Killed {
     /// each after the kill and once more when the command has been run again.
     fn each_step(&self, barkeep: &Tool, words: &[&str], examine: impl Fn(&Path, bool)) {
         let mut kills = 0;
-        // Each thread has a count of its own.
-        for step in (1..).step_by(2) {
-            let home = self.scratch.join(format!("step{step}"));
+        // Every third will do: each takes a third of a second.
+        let mut steps = Steps::of(CALLS).every(3);
+        while let Some(step) = steps.next() {
+            let home = self.scratch.join(format!("step{}", step.number));
             crate::support::tree::copy_of(&self.pristine, &home);
-            let inject = format!("inject={CALLS}:signal=KILL:when={step}");
-            let trace = format!("trace={CALLS}");
-            let strace = [
-                "strace",
-                "-f",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                &trace,
-                "-e",
-                &inject,
-            ];
+            let arguments = step.arguments();
+            let strace: Vec<&str> = ["strace"]
+                .into_iter()
+                .chain(arguments.iter().map(String::as_str))
+                .collect();
             let finished = run(self.command(barkeep, &home, &strace, words));
             examine(&home, false);
             if kills % 8 == 0 {
@@ -580,9 +574,10 @@ impl Killed {
             examine(&home, true);
             std::fs::remove_dir_all(&home).unwrap();
             if finished.code == 0 {
-                break;
+                steps.got_through();
+            } else {
+                kills += 1;
             }
-            kills += 1;
         }
         assert!(kills > 5, "only {kills} steps were found: is strace at work?");
     }

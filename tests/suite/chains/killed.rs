@@ -14,7 +14,7 @@ use barkeep::postgres::page::PAGE_SIZE;
 use walkdir::WalkDir;
 
 use crate::support::catalog::{Backup, ServerCatalog};
-use crate::support::killing::{Killing, SERVER};
+use crate::support::killing::{Killing, SERVER, Step, Steps};
 use crate::support::scratch::Scratch;
 use crate::support::tool::Tool;
 use crate::support::tree::files;
@@ -48,28 +48,30 @@ pub fn every_step_of_merge(barkeep: &Tool) {
     finished.check_result();
 
     let mut kills = 0;
-    for step in 1.. {
-        let lab = lab(&format!("step{step}"));
-        if !lab.killed_at(barkeep, CALLS, step, &["merge", SERVER, CHOSEN]) {
-            break;
+    let mut steps = Steps::of(CALLS);
+    while let Some(step) = steps.next() {
+        let lab = lab(&format!("step{}", step.number));
+        if !lab.killed_at(barkeep, &step, &["merge", SERVER, CHOSEN]) {
+            steps.got_through();
+            continue;
         }
         kills += 1;
         // Barman's turn now and then: it takes a third of a second.
-        if step % 20 == 0 {
+        if step.number % 20 == 0 {
             lab.lists(&Tool::barman());
         }
         assert_eq!(lab.rebuilt(CHOSEN), chosen, "the chosen backup after step {step}");
         assert_eq!(lab.rebuilt(CHILD), child, "its child after step {step}");
-        lab.nothing_else_looks_good(step);
+        lab.nothing_else_looks_good(&step);
         lab.merge(barkeep, &[]);
-        same(&lab.lasting_files(), &after, step);
+        same(&lab.lasting_files(), &after, &step);
         assert_eq!(
             lab.rebuilt(CHOSEN),
             chosen,
             "finished after a kill at step {step}"
         );
         assert_eq!(lab.rebuilt(CHILD), child, "finished after a kill at step {step}");
-        if step % 10 == 0 {
+        if step.number % 10 == 0 {
             lab.check_result();
         }
         assert_eq!(
@@ -273,7 +275,7 @@ fn described(path: &Path, name: String) -> ManifestFile {
 }
 
 #[track_caller]
-fn same(found: &BTreeMap<String, String>, expected: &BTreeMap<String, String>, step: u32) {
+fn same(found: &BTreeMap<String, String>, expected: &BTreeMap<String, String>, step: &Step) {
     let differing: Vec<_> = found
         .keys()
         .chain(expected.keys())
@@ -366,7 +368,7 @@ impl Killing {
         self.rebuilt(OTHER)
     }
 
-    fn nothing_else_looks_good(&self, step: u32) {
+    fn nothing_else_looks_good(&self, step: &Step) {
         let backups = self.catalog().backups().unwrap();
         let journal = self
             .catalog()

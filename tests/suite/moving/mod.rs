@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 
 use crate::support::catalog::{Backup, ServerCatalog};
 use crate::support::diff;
-use crate::support::killing::{Killing, SERVER};
+use crate::support::killing::{Killing, SERVER, Step, Steps};
 use crate::support::scratch::Scratch;
 use crate::support::tool::Tool;
 use crate::support::tree::describe;
@@ -158,16 +158,18 @@ fn every_step_of_import(barkeep: &Tool) {
     assert!(finished.command(barkeep, &words).status().unwrap().success());
     let after = finished.files();
     let mut kills = 0;
-    for step in 1.. {
-        let lab = Killing::new(&scratch, &target, &format!("step{step}"));
-        if !lab.killed_at(barkeep, CALLS, step, &words) {
-            break;
+    let mut steps = Steps::of(CALLS);
+    while let Some(step) = steps.next() {
+        let lab = Killing::new(&scratch, &target, &format!("step{}", step.number));
+        if !lab.killed_at(barkeep, &step, &words) {
+            steps.got_through();
+            continue;
         }
         kills += 1;
-        if !is_complete(&lab.catalog(), step) {
+        if !is_complete(&lab.catalog(), &step) {
             let output = lab.command(barkeep, &words).output().unwrap();
             assert!(output.status.success(), "step {step}: {output:?}");
-            assert!(is_complete(&lab.catalog(), step), "step {step}");
+            assert!(is_complete(&lab.catalog(), &step), "step {step}");
             assert_eq!(lab.files(), after, "after a kill at step {step}");
         }
         std::fs::remove_dir_all(&lab.directory).unwrap();
@@ -176,7 +178,7 @@ fn every_step_of_import(barkeep: &Tool) {
 }
 
 /// Whether the backup is in the catalog, and then all of it.
-fn is_complete(catalog: &Catalog, step: u32) -> bool {
+fn is_complete(catalog: &Catalog, step: &Step) -> bool {
     let backups = catalog.backups().unwrap();
     let Some(info) = backups.values().next() else {
         return false;

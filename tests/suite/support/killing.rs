@@ -15,6 +15,82 @@ use super::tree::{copy_of, files};
 /// The server of the catalog.
 pub const SERVER: &str = "main";
 
+/// The steps at which a command is killed: each of these system calls, each time that it is made.
+///
+/// strace counts every call of a set by itself (and in every thread by itself), so it must be given one at a time.
+pub struct Steps {
+    calls: std::vec::IntoIter<String>,
+    call: Option<String>,
+    time: u32,
+    number: u32,
+    stride: u32,
+}
+
+/// A call, and which time it is made.
+pub struct Step {
+    call: String,
+    time: u32,
+    /// Of all steps, from 1.
+    pub number: u32,
+}
+
+impl Steps {
+    /// Steps at these calls, which are separated by commas.
+    pub fn of(calls: &str) -> Steps {
+        let calls: Vec<String> = calls.split(',').map(|call| call.trim().to_owned()).collect();
+        let mut calls = calls.into_iter();
+        Steps {
+            call: calls.next(),
+            calls,
+            time: 0,
+            number: 0,
+            stride: 1,
+        }
+    }
+
+    /// The first time of each call, and then only every so many.
+    pub fn every(mut self, stride: u32) -> Steps {
+        self.stride = stride;
+        self
+    }
+
+    /// The command got through: it does not make this call so often.
+    pub fn got_through(&mut self) {
+        self.call = self.calls.next();
+        self.time = 0;
+    }
+}
+
+impl Iterator for Steps {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        self.time += if self.time == 0 { 1 } else { self.stride };
+        self.number += 1;
+        Some(Step {
+            call: self.call.clone()?,
+            time: self.time,
+            number: self.number,
+        })
+    }
+}
+
+impl Step {
+    /// The arguments of strace that kill the command that follows here.
+    pub fn arguments(&self) -> [String; 8] {
+        let Step { call, time, .. } = self;
+        let inject = format!("inject={call}:signal=KILL:when={time}");
+        let trace = format!("trace={call}");
+        ["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject].map(str::to_owned)
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{} ({} number {})", self.number, self.call, self.time)
+    }
+}
+
 /// A catalog and its configuration.
 pub struct Killing {
     pub directory: PathBuf,
@@ -63,16 +139,10 @@ impl Killing {
         command
     }
 
-    /// Runs a command that is killed when it has made one of these system calls so many times. Says whether it got as far
-    /// as that.
-    pub fn killed_at(&self, tool: &Tool, calls: &str, step: u32, words: &[&str]) -> bool {
+    /// Runs a command that is killed at a step. Says whether it got as far as that.
+    pub fn killed_at(&self, tool: &Tool, step: &Step, words: &[&str]) -> bool {
         let mut strace = Command::new("strace");
-        strace
-            .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-            .arg(format!("trace={calls}"))
-            .arg("-e")
-            .arg(format!("inject={calls}:signal=KILL:when={step}"))
-            .arg(tool.program("barman"));
+        strace.args(step.arguments()).arg(tool.program("barman"));
         let status = self.completed(strace, words).status().unwrap();
         assert!(
             status.success() || status.signal() == Some(9) || status.code() == Some(137),
