@@ -378,7 +378,7 @@ fn make_site(fixtures: &Fixtures, case: &Case, directory: &std::path::Path) -> S
 
 fn collect(case: &Case, site: &Site, finished: &Finished, tool: &Tool) -> Outcome {
     let same_tool = |text: &str| text.replace(&tool.bin.display().to_string(), "TOOL");
-    let stdout = if finished.bytes.len() > 60_000 || std::str::from_utf8(&finished.bytes).is_err() {
+    let stdout = if finished.bytes.len() > 400_000 || std::str::from_utf8(&finished.bytes).is_err() {
         format!(
             "{} bytes, {}",
             finished.bytes.len(),
