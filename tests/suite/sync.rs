@@ -438,7 +438,7 @@ fn held_on_the_primary_node(barkeep: &Tool) {
         .join("base")
         .join(CHILD)
         .join("data/base/5/large");
-    std::fs::write(large, wal_content("large").repeat(16)).unwrap();
+    std::fs::write(large, wal_content("large").repeat(512)).unwrap();
     nodes.configure("bandwidth_limit = 1");
     let command = nodes.passive.command(barkeep, &["sync-backup", "main", CHILD]);
     let mut copying = Background::start(command, Signal::SIGTERM);

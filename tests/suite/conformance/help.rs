@@ -13,7 +13,7 @@ use crate::support::tool::Tool;
 const DIFFERENCES: &str = include_str!("../../conformance/differences.md");
 
 /// Options that Barman does not have, each named in differences.md.
-const OURS: [(&str, &[&str]); 9] = [
+const OURS: [(&str, &[&str]); 10] = [
     ("backup", &["--full", "--resume"]),
     ("check", &["--hints", "--no-hints"]),
     ("cron", &["--dry-run"]),
@@ -23,6 +23,7 @@ const OURS: [(&str, &[&str]); 9] = [
     ("barman-wal-archive", &["--look-ahead", "--persist"]),
     ("barman-wal-restore", &["--persist", "--retry"]),
     ("sync-backup", &["--dry-run"]),
+    ("sync-wals", &["--dry-run"]),
 ];
 
 pub fn trial(fixtures: std::sync::Arc<Fixtures>) -> Trial {
