@@ -43,6 +43,9 @@ impl Limits {
 /// than it may be otherwise.
 const CREDIT: Duration = Duration::from_secs(1);
 
+/// What ssh and TCP add to what is sent, in parts of it: the limit is meant for the line.
+const ON_THE_WIRE: f64 = 1.02;
+
 /// A leaky bucket: callers sleep until the bytes they are about to move fit into the rate.
 #[derive(Debug)]
 pub struct Bandwidth {
@@ -66,7 +69,7 @@ impl Bandwidth {
     #[allow(clippy::cast_precision_loss)] // sizes of one buffer
     pub fn consume(&self, bytes: usize) {
         let Some(rate) = self.bytes_per_second else { return };
-        let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let cost = Duration::from_secs_f64(bytes as f64 * ON_THE_WIRE / rate as f64);
         let wait = {
             let mut next_free = self
                 .next_free
