@@ -13,6 +13,7 @@ use crate::support::manager::Manager;
 use crate::support::mount::unmount;
 use crate::support::process::run;
 use crate::support::scratch::{Scratch, make_directory, write_file};
+use crate::support::system_calls::SystemCalls;
 use crate::support::tool::Tool;
 
 pub fn trials(tool: &Tool) -> Vec<Trial> {
@@ -77,41 +78,28 @@ fn order_of_syncs(tool: &Tool) {
     deliver(&manager, 1..=40);
     let record = scratch.join("calls");
     write_file(&record, "", 0o666, &manager.account);
-    let plain = manager.command(tool, &["archive-wal", "main"]);
-    let mut strace = manager.account.applied_to(Command::new("strace"));
-    strace.args(["-f", "-qq", "-y", "-e", "trace=fsync,rename,write,unlink", "-o"]);
-    strace
-        .arg(&record)
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .current_dir(&manager.directory);
-    let output = strace.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = std::fs::read_to_string(record).unwrap();
-    let calls: Vec<&str> = text.lines().collect();
-    let first = |what: &str, path: &str, from: usize| {
-        let found = calls
-            .iter()
-            .skip(from)
-            .position(|line| line.contains(what) && line.contains(path));
-        from + found.unwrap_or_else(|| panic!("no {what} of {path} after call {from}:\n{text}"))
-    };
+    let calls = SystemCalls::of(
+        manager.account.applied_to(Command::new("strace")),
+        &manager.command(tool, &["archive-wal", "main"]),
+        "fsync,rename,write,unlink",
+        &record,
+    );
     for number in 1..=40 {
         let name = name(number);
-        let content = first("fsync(", &format!("{name}.compressed.tmp>"), 0);
-        let renamed = first("rename(", &format!("/{name}\")"), 0);
-        let named = first("fsync(", "wals/0000000100000000>", renamed);
-        let recorded = first("write(", "wals/main-xlog.db>", named);
-        let durable = first("fsync(", "wals/main-xlog.db>", recorded);
-        let removed = first("unlink(", &format!("incoming/{name}\""), 0);
-        assert!(content < renamed && durable < removed, "{name}:\n{text}");
+        let content = calls.first(&["fsync(", &format!("{name}.compressed.tmp>")]);
+        let renamed = calls.first(&["rename(", &format!("/{name}\")")]);
+        let named = calls.after(renamed, &["fsync(", "wals/0000000100000000>"]);
+        let recorded = calls.after(named, &["write(", "wals/main-xlog.db>"]);
+        let durable = calls.after(recorded, &["fsync(", "wals/main-xlog.db>"]);
+        let removed = calls.first(&["unlink(", &format!("incoming/{name}\"")]);
+        assert!(
+            content.is_before(renamed) && durable.is_before(removed),
+            "{name}:\n{calls}"
+        );
     }
     // Forty files share two rounds.
-    let rounds = calls
-        .iter()
-        .filter(|line| line.contains("fsync(") && line.contains("main-xlog.db>"))
-        .count();
-    assert_eq!(rounds, 2, "{text}");
+    let rounds = calls.count(&["fsync(", "main-xlog.db>"]);
+    assert_eq!(rounds, 2, "{calls}");
 }
 
 /// A small file system, unmounted at the end.

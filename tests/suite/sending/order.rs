@@ -5,10 +5,11 @@ use std::process::Command;
 
 use super::{Hosts, call_as_root, content, joined, name};
 use crate::support::scratch::write_file;
+use crate::support::system_calls::SystemCalls;
 use crate::support::tool::Tool;
 
 /// What is recorded.
-const CALLS: &str = "trace=fsync,fdatasync,link,linkat,rename,renameat,renameat2,write,exit_group";
+const CALLS: &str = "fsync,fdatasync,link,linkat,rename,renameat,renameat2,write,exit_group";
 
 /// The system calls of `put-wal`: what it answers for has been synced, content and name.
 pub(super) fn of_the_server(tool: &Tool) {
@@ -22,30 +23,25 @@ pub(super) fn of_the_server(tool: &Tool) {
     )
     .unwrap();
     let calls = traced(&hosts, tool, &stream);
-    let at = |wanted: &dyn Fn(&str) -> bool| calls.iter().position(|line| wanted(line));
-    let last = |wanted: &dyn Fn(&str) -> bool| calls.iter().rposition(|line| wanted(line));
-    let directory = format!("{}>", incoming.display());
-    let end = last(&|line| line.contains("exit_group(0)")).expect("a success");
-    let names_synced =
-        last(&|line| line.contains("fsync(") && line.contains(&directory)).expect("a synced directory");
-    assert!(names_synced < end);
+    let end = calls.last(&["exit_group(0)"]);
+    let names_synced = calls.last(&["fsync(", &format!("{}>", incoming.display())]);
+    assert!(names_synced.is_before(end), "{calls}");
     for name in &names {
-        let synced = at(&|line| line.contains("fsync(") && line.contains(&format!("-{name}>")))
-            .expect("a synced file");
-        let named = at(&|line| line.contains("link") && line.contains(&format!("incoming/{name}\"")))
-            .expect("a name");
-        assert!(synced < named && named < names_synced, "{name}: {calls:#?}");
+        let synced = calls.first(&["fsync(", &format!("-{name}>")]);
+        let named = calls.first(&["link", &format!("incoming/{name}\"")]);
+        assert!(
+            synced.is_before(named) && named.is_before(names_synced),
+            "{name}:\n{calls}"
+        );
     }
     // Another content: it is on disk beside the first before the answer.
     std::fs::write(&stream, delivery(&[(name(1), content(2))])).unwrap();
     let calls = traced(&hosts, tool, &stream);
     let errors = hosts.manager.server("main").join("errors");
-    let directory = format!("{}>", errors.display());
-    let at = |wanted: &dyn Fn(&str) -> bool| calls.iter().position(|line| wanted(line));
-    let synced = at(&|line| line.contains("fsync(") && line.contains(&format!("-{}>", names[0]))).unwrap();
-    let named = at(&|line| line.contains("link") && line.contains(".duplicate\"")).unwrap();
-    let name_synced = at(&|line| line.contains("fsync(") && line.contains(&directory)).unwrap();
-    assert!(synced < named && named < name_synced, "{calls:#?}");
+    let synced = calls.first(&["fsync(", &format!("-{}>", names[0])]);
+    let named = calls.first(&["link", ".duplicate\""]);
+    let name_synced = calls.first(&["fsync(", &format!("{}>", errors.display())]);
+    assert!(synced.is_before(named) && named.is_before(name_synced), "{calls}");
     assert_eq!(hosts.arrived(), (1..=3).collect());
     let check = hosts.manager.run(tool, &["check", "main"]);
     assert!(
@@ -60,75 +56,42 @@ pub(super) fn of_the_server(tool: &Tool) {
 pub(super) fn of_the_client(tool: &Tool) {
     let (hosts, bin) = joined("noted", tool);
     hosts.ready(1..=3);
-    let record = hosts.scratch.join("calls");
-    let plain = call_as_root(&hosts, tool, &bin, 1);
     let mut strace = Command::new("strace");
-    strace
-        .args(["-f", "-qq", "-y", "-s", "1000", "-e", CALLS, "-o"])
-        .arg(&record)
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .env_clear()
-        .current_dir(hosts.scratch.join("data"));
-    for (key, value) in plain.get_envs() {
-        strace.env(key, value.unwrap_or_default());
-    }
-    let output = strace.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = std::fs::read_to_string(record).unwrap();
-    let calls: Vec<&str> = text.lines().collect();
-    let after = |from: usize, parts: &[&str]| {
-        let found = calls
-            .iter()
-            .skip(from)
-            .position(|line| parts.iter().all(|part| line.contains(part)));
-        from + found.unwrap_or_else(|| panic!("no {parts:?} behind call {from}:\n{text}"))
-    };
+    strace.env_clear().current_dir(hosts.scratch.join("data"));
+    let calls = SystemCalls::of(
+        strace,
+        &call_as_root(&hosts, tool, &bin, 1),
+        CALLS,
+        &hosts.scratch.join("calls"),
+    );
     // The server: contents, names, directory, answer.
     let incoming = format!("{}>", hosts.incoming().display());
-    let mut named = 0;
+    let last = calls.last(&["link", &format!("{}/", hosts.incoming().display())]);
     for number in 1..=3 {
-        let content = after(0, &["fsync(", &format!("-{}>", name(number))]);
-        let link = after(0, &["link", &format!("incoming/{}\"", name(number))]);
-        assert!(content < link, "{text}");
-        named = named.max(link);
+        let content = calls.first(&["fsync(", &format!("-{}>", name(number))]);
+        let link = calls.first(&["link", &format!("incoming/{}\"", name(number))]);
+        assert!(content.is_before(link), "{calls}");
     }
-    let on_disk = after(named, &["fsync(", &incoming]);
-    let server = calls[on_disk].split(' ').next().unwrap();
-    let answer = after(on_disk, &[server, "exit_group(0)"]);
+    let on_disk = calls.after(last, &["fsync(", &incoming]);
+    let answer = calls.after_in(on_disk, &on_disk.thread, &["exit_group(0)"]);
     // The client: note, content, name, answer.
-    let note = after(0, &["write(", ".sent.tmp>", &name(2), &name(3)]);
-    assert!(answer < note, "{text}");
-    let content = after(note, &["fsync(", ".sent.tmp>"]);
-    let renamed = after(content, &["rename", ".sent.tmp\"", ".sent\""]);
-    let named = after(
-        renamed,
-        &[
-            "fsync(",
-            &format!("{}>", hosts.scratch.join("tmp/.barkeep.0").display()),
-        ],
-    );
-    after(named, &["exit_group(0)"]);
+    let note = calls.first(&["write(", ".sent.tmp>", &name(2), &name(3)]);
+    assert!(answer.is_before(note), "{calls}");
+    let content = calls.after(note, &["fsync(", ".sent.tmp>"]);
+    let renamed = calls.after(content, &["rename", ".sent.tmp\"", ".sent\""]);
+    let spool = format!("{}>", hosts.scratch.join("tmp/.barkeep.0").display());
+    let named = calls.after(renamed, &["fsync(", &spool]);
+    calls.after(named, &["exit_group(0)"]);
 }
 
 /// Runs `put-wal` to its successful end and returns its system calls.
-fn traced(hosts: &Hosts, tool: &Tool, stream: &Path) -> Vec<String> {
+fn traced(hosts: &Hosts, tool: &Tool, stream: &Path) -> SystemCalls {
     let record = hosts.scratch.join("calls");
     write_file(&record, "", 0o666, &hosts.manager.account);
-    let plain = hosts.manager.command(tool, &["put-wal", "main"]);
     let mut strace = hosts.manager.account.applied_to(Command::new("strace"));
-    strace
-        .args(["-f", "-qq", "-y", "-o"])
-        .arg(&record)
-        .args(["-e", CALLS])
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .current_dir(&hosts.manager.directory)
-        .stdin(std::fs::File::open(stream).unwrap());
-    let output = strace.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = std::fs::read_to_string(record).unwrap();
-    text.lines().map(str::to_owned).collect()
+    strace.stdin(std::fs::File::open(stream).unwrap());
+    let command = hosts.manager.command(tool, &["put-wal", "main"]);
+    SystemCalls::of(strace, &command, CALLS, &record)
 }
 
 /// What a client sends.

@@ -17,5 +17,6 @@ pub mod process;
 pub mod proof;
 pub mod scratch;
 pub mod sshd;
+pub mod system_calls;
 pub mod tool;
 pub mod tree;
