@@ -111,13 +111,11 @@ fn scan<E: From<PathError>>(
         let hashes = old(wanted)?;
         let content = buffer.get(..count).unwrap_or_default();
         let mut unkept = false;
-        let mut hashes = hashes.chunks_exact(HASH_SIZE);
+        let mut hashes = PageSum::all_of(&hashes);
         for (page, hash) in content.chunks(PAGE_SIZE).zip(source.pages()) {
             let block = scan.blocks;
             scan.blocks += 1;
-            let same = hashes
-                .next()
-                .is_some_and(|old| u128::from_le_bytes(old.try_into().unwrap_or_default()) == hash.0);
+            let same = hashes.next() == Some(*hash);
             if !is_changed(since, block, page, same) {
                 continue;
             }

@@ -30,7 +30,7 @@ pub fn page_sums(first: u64, content: &[u8], hashes: &mut Vec<u8>) -> PageSum {
     let mut sum = PageSum::default();
     for (page, number) in content.chunks(PAGE_SIZE).zip(first..) {
         let hash = PageSum::of_page(number, page);
-        hashes.extend_from_slice(&hash.0.to_le_bytes());
+        hashes.extend_from_slice(&hash.to_bytes());
         sum = sum.plus(hash);
     }
     sum

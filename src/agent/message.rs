@@ -19,7 +19,7 @@ pub const VERSION: u32 = 2;
 /// What precedes the first frame of the agent, after whatever a login shell printed: this, the version, a newline.
 pub const BANNER: &[u8] = b"\nBARKEEP-AGENT ";
 /// Bytes of a page hash (128 bits, little-endian).
-pub const HASH_SIZE: usize = 16;
+pub const HASH_SIZE: usize = PageSum::BYTES;
 /// Bytes of file content that one frame carries at most.
 pub const CHUNK: usize = 256 << 10;
 /// Bytes that rolling deltas look at together.

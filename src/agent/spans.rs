@@ -101,7 +101,7 @@ impl Spans {
         let mut offset = 0;
         for (page, sum) in content.chunks(PAGE_SIZE).zip(sums) {
             let end = offset + page.len();
-            if hashes.next() == Some(sum.0.to_le_bytes().as_slice()) {
+            if hashes.next() == Some(sum.to_bytes().as_slice()) {
                 self.new_content(session, content.get(changed).unwrap_or_default())?;
                 changed = end..end;
                 self.send_zeros(session)?;

@@ -27,7 +27,6 @@ use crate::postgres::page::SEGMENT_PAGES;
 use crate::postgres::page_sum::PageSum;
 
 const HEAD: &[u8; 16] = b"barkeep pages 1\n";
-const HASH: usize = 16;
 const ENTRY: usize = 32;
 const TAIL: usize = 24;
 /// Files with fewer pages are read as quickly as their hashes are found.
@@ -80,8 +79,9 @@ impl PageHashWriter {
             return Ok(());
         }
         for hash in hashes {
-            let bytes = hash.0.to_le_bytes();
-            self.output.write_all(&bytes).at("write", &self.temporary)?;
+            self.output
+                .write_all(&hash.to_bytes())
+                .at("write", &self.temporary)?;
         }
         let pages = hashes.len() as u64;
         self.places.push(Place {
@@ -89,7 +89,7 @@ impl PageHashWriter {
             offset: self.offset,
             pages,
         });
-        self.offset += pages * HASH as u64;
+        self.offset += pages * PageSum::BYTES as u64;
         Ok(())
     }
 
@@ -121,6 +121,7 @@ impl PageHashWriter {
 /// The hashes that an earlier backup left.
 pub(super) struct PageHashes {
     file: File,
+    path: PathBuf,
     /// In the order of their keys.
     places: Vec<Place>,
 }
@@ -164,6 +165,7 @@ impl PageHashes {
         Ok(PageHashes {
             places: places.collect(),
             file,
+            path: path.to_path_buf(),
         })
     }
 
@@ -175,21 +177,13 @@ impl PageHashes {
         let pages = usize::try_from(place.pages)
             .ok()
             .filter(|_| place.pages <= SEGMENT_PAGES.into())?;
-        let mut bytes = vec![0; pages * HASH];
+        let mut bytes = vec![0; pages * PageSum::BYTES];
         if let Err(error) = self.file.read_exact_at(&mut bytes, place.offset) {
-            log::info!("hashes of pages are not used: {error}");
+            log::info!("\"{}\" is not used: {error}", self.path.display());
             return None;
         }
-        let hashes: Vec<PageSum> = bytes
-            .as_chunks::<HASH>()
-            .0
-            .iter()
-            .map(|hash| PageSum(u128::from_le_bytes(*hash)))
-            .collect();
-        let found = hashes
-            .iter()
-            .fold(PageSum::default(), |sum, hash| sum.plus(*hash));
-        (found == sum).then_some(hashes)
+        let hashes: Vec<PageSum> = PageSum::all_of(&bytes).collect();
+        (hashes.iter().sum::<PageSum>() == sum).then_some(hashes)
     }
 }
 
@@ -207,9 +201,7 @@ mod tests {
         let hashes: Vec<_> = (0..pages as u128)
             .map(|n| PageSum((seed << 64) | (n * 7)))
             .collect();
-        let sum = hashes
-            .iter()
-            .fold(PageSum::default(), |sum, hash| sum.plus(*hash));
+        let sum = hashes.iter().sum();
         (hashes, sum)
     }
 

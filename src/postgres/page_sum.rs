@@ -16,6 +16,21 @@ use super::page::PAGE_SIZE;
 pub struct PageSum(pub u128);
 
 impl PageSum {
+    /// Bytes of a hash where it is stored or sent: little endian.
+    pub const BYTES: usize = 16;
+
+    /// As it is stored and sent.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        self.0.to_le_bytes()
+    }
+
+    /// All that are stored in `bytes`, one after the other; what is left at the end is none.
+    pub fn all_of(bytes: &[u8]) -> impl Iterator<Item = PageSum> {
+        let each = bytes.as_chunks::<{ Self::BYTES }>().0.iter();
+        each.map(|bytes| PageSum(u128::from_le_bytes(*bytes)))
+    }
+
     /// What the page with this number (within its file) contributes.
     #[must_use]
     pub fn of_page(number: u64, page: &[u8]) -> PageSum {
@@ -32,6 +47,12 @@ impl PageSum {
     #[must_use]
     pub fn minus(self, page: PageSum) -> PageSum {
         PageSum(self.0.wrapping_sub(page.0))
+    }
+}
+
+impl<'a> std::iter::Sum<&'a PageSum> for PageSum {
+    fn sum<I: Iterator<Item = &'a PageSum>>(pages: I) -> PageSum {
+        pages.fold(PageSum::default(), |sum, page| sum.plus(*page))
     }
 }
 
@@ -143,6 +164,15 @@ mod tests {
         let pages =
             [0, 1].map(|n| PageSum::of_page(n, file.chunks(PAGE_SIZE).nth(n as usize).unwrap_or_default()));
         assert_eq!(summer.finish_pages(), (pages[0].plus(pages[1]), pages.to_vec()));
+    }
+
+    #[test]
+    fn what_is_stored_is_read() {
+        let pages = [PageSum(1), PageSum(u128::MAX), PageSum(7 << 90)];
+        let bytes: Vec<u8> = pages.iter().flat_map(|page| page.to_bytes()).collect();
+        assert_eq!(PageSum::all_of(&bytes).collect::<Vec<_>>(), pages);
+        assert_eq!(PageSum::all_of(&bytes[..20]).count(), 1);
+        assert_eq!(pages.iter().sum::<PageSum>(), PageSum(7 << 90));
     }
 
     #[test]

@@ -211,7 +211,7 @@ impl Blocks {
         sys::start_writeback(&self.file, self.written_back, 0);
         let pages = self.pages();
         let sum = match &pages {
-            Some(pages) => Some(pages.iter().fold(PageSum::default(), |sum, page| sum.plus(*page))),
+            Some(pages) => Some(pages.iter().sum()),
             None => self.sum(place)?,
         };
         let proven = sum == Some(fetched.sum);
@@ -247,11 +247,7 @@ impl Blocks {
     /// The sum of the rebuilt file, with the help of the old content.
     fn sum(&self, place: &Place) -> Result<Option<PageSum>, ChainError> {
         if let Some(old) = self.old.sum.filter(|_| self.by_difference()) {
-            let new = self
-                .plus
-                .iter()
-                .fold(PageSum::default(), |sum, page| sum.plus(*page));
-            let mut sum = old.minus(self.minus).plus(new);
+            let mut sum = old.minus(self.minus).plus(self.plus.iter().sum());
             // Blocks after the old end that nobody lists are zeros.
             let mut listed = self.header.blocks.iter().peekable();
             for number in self.old.blocks..self.header.truncation {

@@ -139,7 +139,7 @@ impl Sending<'_> {
     fn tell_hashes(&mut self, task: &Task, pages: &[PageSum], wanted: u64) -> Result<(), Refused> {
         let count = usize::try_from(wanted / PAGE_SIZE as u64).unwrap_or(usize::MAX);
         for part in pages.get(..count).unwrap_or(pages).chunks(CHUNK / HASH_SIZE) {
-            let bytes: Vec<u8> = part.iter().flat_map(|hash| hash.0.to_le_bytes()).collect();
+            let bytes: Vec<u8> = part.iter().flat_map(|hash| hash.to_bytes()).collect();
             self.tell(task, &bytes)?;
         }
         Ok(())
@@ -163,8 +163,7 @@ impl Sending<'_> {
             if count == source::WINDOW {
                 self.requests.flush().map_err(|error| self.broken(error))?;
             }
-            let found = hashes.as_chunks::<HASH_SIZE>().0;
-            pages.extend(found.iter().map(|hash| PageSum(u128::from_le_bytes(*hash))));
+            pages.extend(PageSum::all_of(&hashes));
             offset += count as u64;
         }
         if self.pull.keeps_hashes(task) {

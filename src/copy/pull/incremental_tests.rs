@@ -429,6 +429,25 @@ fn a_damaged_parent_is_not_built_on() {
 }
 
 #[test]
+fn what_rots_in_the_parent_shows_in_the_sum_of_what_builds_on_it() {
+    let mut lab = Lab::new("rotten");
+    let mut pages: Vec<Vec<u8>> = (0..40).map(|_| lab.page(1)).collect();
+    lab.write(TABLE, &pages);
+    lab.backup(Kind::Full);
+    let stored = lab.newest().join("data").join(TABLE);
+    let mut content = fs::read(&stored).unwrap();
+    content[9 * PAGE_SIZE + 100] ^= 1;
+    fs::write(&stored, content).unwrap();
+    lab.clock += 1;
+    pages[3] = lab.page(2);
+    lab.write(TABLE, &pages);
+    lab.backup(Kind::Incremental { by_lsn: true });
+    let mut summer = PageSummer::default();
+    summer.update(&lab.rebuilt(TABLE));
+    assert_ne!(lab.record(TABLE).sum, Some(summer.finish()));
+}
+
+#[test]
 fn hashes_of_pages_serve_through_the_whole_chain() {
     for by_lsn in [true, false] {
         let mut lab = Lab::new(&format!("hashes-{by_lsn}"));
