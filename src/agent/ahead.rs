@@ -61,11 +61,17 @@ impl Ahead {
             let (remote, compress, stop) = (Arc::clone(&self.remote), self.compress, Stop::default());
             let own = stop.clone();
             let (sender, answer) = mpsc::sync_channel(1);
+            // One is enough to see how the host answers.
+            let open = if begun.is_empty() {
+                Connection::open_tried
+            } else {
+                Connection::open_own
+            };
             let spawned = std::thread::Builder::new()
                 .name("ahead".to_owned())
                 .spawn(move || {
                     // Whoever asked may have gone: then the conversation ends here.
-                    let _ = sender.send(Connection::open_tried(&remote, compress, &own));
+                    let _ = sender.send(open(&remote, compress, &own));
                 });
             if let Ok(thread) = spawned {
                 begun.push_back(Begun {

@@ -95,10 +95,19 @@ fn older_page_hashes(
     reference: Option<&BackupInfo>,
     incremental: Option<&Incremental>,
 ) -> Vec<PathBuf> {
-    let members = incremental.iter().flat_map(|incremental| &incremental.members);
-    let of_members = members.filter_map(|directory| BackupId::parse(directory.file_name()?.to_str()?));
-    let ids = of_members.chain(reference.map(|reference| reference.id.clone()));
-    ids.map(|id| catalog.layout().page_hashes_path(&id)).collect()
+    let ids: Vec<BackupId> = match incremental {
+        Some(incremental) => {
+            let names = incremental
+                .members
+                .iter()
+                .filter_map(|path| path.file_name()?.to_str());
+            names.filter_map(BackupId::parse).collect()
+        }
+        None => reference.iter().map(|reference| reference.id.clone()).collect(),
+    };
+    ids.iter()
+        .map(|id| catalog.layout().page_hashes_path(id))
+        .collect()
 }
 
 /// How many workers copy.
