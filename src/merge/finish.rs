@@ -144,6 +144,12 @@ pub(super) fn delete(merge: &Merge<'_>, plan: &MergePlan) -> Result<(), MergeErr
             merge.catalog.end_deletion(id)?;
         }
     }
+    // What it shared with them alone is its own now.
+    if let Some(mut info) = merge.catalog.load(&plan.id)? {
+        let sizes = catalog::measure(&directory(merge, &plan.id))?;
+        info.deduplicated_size = Some(sizes.unshared);
+        merge.catalog.save(&info)?;
+    }
     Ok(journal::end(merge, &plan.id)?)
 }
 

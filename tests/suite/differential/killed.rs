@@ -6,7 +6,7 @@ use std::path::Path;
 use barkeep::catalog::{BackupStatus, Catalog};
 
 use crate::support::catalog::{Backup, ServerCatalog};
-use crate::support::killing::{Killing, SERVER, Step, Steps};
+use crate::support::killing::{Killing, SERVER, Step};
 use crate::support::scratch::Scratch;
 use crate::support::tool::Tool;
 use crate::support::tree::files;
@@ -26,31 +26,22 @@ pub fn every_step_of_delete(barkeep: &Tool) {
     assert!(finished.command(barkeep, &DELETE).status().unwrap().success());
     let after = finished.files();
 
-    let mut kills = 0;
-    let mut steps = Steps::of(CALLS);
-    while let Some(step) = steps.next() {
-        let lab = Killing::new(&scratch, &pristine, &format!("step{}", step.number));
-        if !lab.killed_at(barkeep, &step, &DELETE) {
-            steps.got_through();
-            continue;
-        }
-        kills += 1;
-        lab.check_what_is_good(&before, &step);
+    let kills = Killing::at_every_step(&scratch, &pristine, barkeep, CALLS, &DELETE, |lab, step| {
+        lab.check_what_is_good(&before, step);
         // Barman's turn now and then: it takes a third of a second.
         let tool = if step.number % 5 == 0 {
             Tool::barman()
         } else {
             barkeep.clone()
         };
-        lab.finish(&tool, &step);
+        lab.finish(&tool, step);
         assert_eq!(
             lab.files(),
             after,
             "after a kill at step {step}, finished by {}",
             tool.name
         );
-        std::fs::remove_dir_all(&lab.directory).unwrap();
-    }
+    });
     assert!(kills > 30, "only {kills} steps were found: is strace at work?");
 }
 
@@ -124,6 +115,7 @@ impl Killing {
         // One that its parent does not name any more is no child to Barman: its own error says what to do.
         for (id, info) in self.catalog().backups().unwrap() {
             if info.status == BackupStatus::Failed {
+                assert_eq!(tool.name, Tool::barman().name, "step {step}: {id} is left");
                 let output = self
                     .command(tool, &["delete", SERVER, id.as_str()])
                     .output()

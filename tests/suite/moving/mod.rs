@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 
 use crate::support::catalog::{Backup, ServerCatalog};
 use crate::support::diff;
-use crate::support::killing::{Killing, SERVER, Step, Steps};
+use crate::support::killing::{Killing, SERVER, Step};
 use crate::support::scratch::Scratch;
 use crate::support::tool::Tool;
 use crate::support::tree::describe;
@@ -157,23 +157,14 @@ fn every_step_of_import(barkeep: &Tool) {
     let finished = Killing::new(&scratch, &target, "finished");
     assert!(finished.command(barkeep, &words).status().unwrap().success());
     let after = finished.files();
-    let mut kills = 0;
-    let mut steps = Steps::of(CALLS);
-    while let Some(step) = steps.next() {
-        let lab = Killing::new(&scratch, &target, &format!("step{}", step.number));
-        if !lab.killed_at(barkeep, &step, &words) {
-            steps.got_through();
-            continue;
-        }
-        kills += 1;
-        if !is_complete(&lab.catalog(), &step) {
+    let kills = Killing::at_every_step(&scratch, &target, barkeep, CALLS, &words, |lab, step| {
+        if !is_complete(&lab.catalog(), step) {
             let output = lab.command(barkeep, &words).output().unwrap();
             assert!(output.status.success(), "step {step}: {output:?}");
-            assert!(is_complete(&lab.catalog(), &step), "step {step}");
+            assert!(is_complete(&lab.catalog(), step), "step {step}");
             assert_eq!(lab.files(), after, "after a kill at step {step}");
         }
-        std::fs::remove_dir_all(&lab.directory).unwrap();
-    }
+    });
     assert!(kills > 15, "only {kills} steps were found: is strace at work?");
 }
 

@@ -111,6 +111,31 @@ impl Killing {
         Killing { directory }
     }
 
+    /// Runs a command on copies of a catalog, each killed at another step, and hands each copy to `examine`. Gives how many
+    /// were killed.
+    pub fn at_every_step(
+        scratch: &Scratch,
+        pristine: &Path,
+        tool: &Tool,
+        calls: &str,
+        words: &[&str],
+        mut examine: impl FnMut(&Killing, &Step),
+    ) -> u32 {
+        let mut kills = 0;
+        let mut steps = Steps::of(calls);
+        while let Some(step) = steps.next() {
+            let lab = Killing::new(scratch, pristine, &format!("step{}", step.number));
+            if lab.killed_at(tool, &step, words) {
+                kills += 1;
+                examine(&lab, &step);
+            } else {
+                steps.got_through();
+            }
+            std::fs::remove_dir_all(&lab.directory).unwrap();
+        }
+        kills
+    }
+
     pub fn catalog(&self) -> Catalog {
         Catalog::at(
             Layout::under(&self.directory.join("home"), SERVER),
@@ -140,7 +165,7 @@ impl Killing {
     }
 
     /// Runs a command that is killed at a step. Says whether it got as far as that.
-    pub fn killed_at(&self, tool: &Tool, step: &Step, words: &[&str]) -> bool {
+    fn killed_at(&self, tool: &Tool, step: &Step, words: &[&str]) -> bool {
         let mut strace = Command::new("strace");
         strace.args(step.arguments()).arg(tool.program("barman"));
         let status = self.completed(strace, words).status().unwrap();
