@@ -12,7 +12,8 @@ use crate::support::tool::Tool;
 type Check = fn(&Tool);
 
 pub fn trials(tool: &Tool) -> Vec<Trial> {
-    let tests: [(&str, Check); 2] = [
+    let tests: [(&str, Check); 3] = [
+        ("a_host_that_greets", greeting),
         ("rsync_where_the_agent_cannot_run", rsync),
         ("an_ssh_command_that_is_a_script", script),
     ];
@@ -46,6 +47,23 @@ fn rsync(tool: &Tool) {
         let mut restored = lab.restore_remote(tool, name, backup, &TARGET);
         prove(&mut restored, &moment);
     }
+}
+
+/// The connection that a backup begins is its check of ssh, too: it must see what the check sees.
+fn greeting(tool: &Tool) {
+    let mut lab = Lab::start("greeting", tool, &LabOptions::new(Version::V15));
+    lab.prepare(tool);
+    lab.backup(tool, &[]);
+    lab.sshd.greet();
+    for tool in [tool, &Tool::barman()] {
+        let refused = lab.manager.run(tool, &["backup", "main"]).exits(1).stderr;
+        assert!(refused.contains("Impossible to start the backup"), "{refused}");
+    }
+    let log = std::fs::read_to_string(lab.manager.directory.join("barman.log")).unwrap();
+    let refusals = log
+        .matches("Check 'ssh output clean' failed for server 'main'")
+        .count();
+    assert_eq!(refusals, 2, "{log}");
 }
 
 /// Nothing of OpenSSH is known then: no master, no options, one process per connection.

@@ -180,6 +180,18 @@ impl Sshd {
         std::fs::write(&cache, "").unwrap();
     }
 
+    /// From now on every command of a login as `postgres` begins with a greeting.
+    pub fn greet(&mut self) {
+        let config = self.file("sshd_config");
+        let mut text = std::fs::read_to_string(&config).unwrap();
+        text.push_str(
+            "Match User postgres\nForceCommand echo welcome; exec sh -c \"$SSH_ORIGINAL_COMMAND\"\n",
+        );
+        std::fs::write(&config, text).unwrap();
+        self.stop_listening();
+        self.launch();
+    }
+
     /// A script that runs ssh as `account`: an `ssh_command` of which nobody can tell that OpenSSH is behind it.
     pub fn wrapper_for(&self, account: &str) -> PathBuf {
         let script = self.file(&format!("as-{account}"));
