@@ -118,6 +118,7 @@ fn is_backup_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::io::Read;
     use std::path::PathBuf;
 
     use super::*;
@@ -163,7 +164,14 @@ mod tests {
 
     #[test]
     fn a_process_that_obeys_is_gone_and_reported_so() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        // Whoever runs this in the background of a script has made it ignore the signal.
+        let mut child = std::process::Command::new("perl")
+            .args(["-e", "$| = 1; $SIG{INT} = 'DEFAULT'; print qq(ready\n); sleep 60"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
         let victim = ServerProcess {
             task: "backup".to_owned(),
             pid: child.id(),
