@@ -8,6 +8,10 @@ function __fish_barkeep_needs_command
     set -l cmd (commandline -opc)
     set -e cmd[1]
     argparse -s (__fish_barkeep_global_optspecs) -- $cmd 2>/dev/null
+    or begin
+        set -e cmd[-1]
+        argparse -s (__fish_barkeep_global_optspecs) -- $cmd 2>/dev/null
+    end
     or return
     if set -q argv[1]
         # Also print the command, so this can be used to figure out what it is.
@@ -313,4 +317,16 @@ complete -c barkeep -n "__fish_barkeep_using_subcommand cloud-wal-archive" -s h 
 complete -c barkeep -n "__fish_barkeep_using_subcommand cloud-wal-restore" -s p -l parallel -d 'Look ahead and fetch this many WAL files at the same time' -r
 complete -c barkeep -n "__fish_barkeep_using_subcommand cloud-wal-restore" -l spool-dir -d 'Where WAL files fetched ahead are kept' -r
 complete -c barkeep -n "__fish_barkeep_using_subcommand cloud-wal-restore" -s h -l help -d 'Print help'
-complete -c barkeep -n "not __fish_barkeep_needs_command" -k -a "(barkeep complete (commandline -opc)[2..] 2>/dev/null)"
+
+function __fish_barkeep_names
+    barkeep complete (commandline -opc)[2..] 2>/dev/null
+end
+
+function __fish_barkeep_has_names
+    __fish_barkeep_needs_command >/dev/null
+    and return 1
+    set -l names (__fish_barkeep_names)
+    set -q names[1]
+end
+
+complete -c barkeep -n "__fish_barkeep_has_names" -f -k -a "(__fish_barkeep_names)"

@@ -1041,11 +1041,16 @@ _barman() {
 
 _barman_names() {
     _barman "$@"
-    local cur="${COMP_WORDS[COMP_CWORD]}" names
-    if [[ "$cur" != -* ]]; then
-        names="$(barman complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)"
-        [[ -z "$names" ]] || COMPREPLY=($(compgen -W "$names" -- "$cur"))
-    fi
+    local cur="${COMP_WORDS[COMP_CWORD]}" name
+    [[ "$cur" != -* ]] || return
+    local -a names
+    mapfile -t names < <(barman complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)
+    [[ ${#names[@]} -gt 0 ]] || return
+    COMPREPLY=()
+    for name in "${names[@]}"; do
+        printf -v name %q "$name"
+        [[ "$name" != "$cur"* ]] || COMPREPLY+=("$name")
+    done
 }
 
 if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then

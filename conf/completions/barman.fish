@@ -8,6 +8,10 @@ function __fish_barman_needs_command
     set -l cmd (commandline -opc)
     set -e cmd[1]
     argparse -s (__fish_barman_global_optspecs) -- $cmd 2>/dev/null
+    or begin
+        set -e cmd[-1]
+        argparse -s (__fish_barman_global_optspecs) -- $cmd 2>/dev/null
+    end
     or return
     if set -q argv[1]
         # Also print the command, so this can be used to figure out what it is.
@@ -313,4 +317,16 @@ complete -c barman -n "__fish_barman_using_subcommand cloud-wal-archive" -s h -l
 complete -c barman -n "__fish_barman_using_subcommand cloud-wal-restore" -s p -l parallel -d 'Look ahead and fetch this many WAL files at the same time' -r
 complete -c barman -n "__fish_barman_using_subcommand cloud-wal-restore" -l spool-dir -d 'Where WAL files fetched ahead are kept' -r
 complete -c barman -n "__fish_barman_using_subcommand cloud-wal-restore" -s h -l help -d 'Print help'
-complete -c barman -n "not __fish_barman_needs_command" -k -a "(barman complete (commandline -opc)[2..] 2>/dev/null)"
+
+function __fish_barman_names
+    barman complete (commandline -opc)[2..] 2>/dev/null
+end
+
+function __fish_barman_has_names
+    __fish_barman_needs_command >/dev/null
+    and return 1
+    set -l names (__fish_barman_names)
+    set -q names[1]
+end
+
+complete -c barman -n "__fish_barman_has_names" -f -k -a "(__fish_barman_names)"

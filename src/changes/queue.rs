@@ -78,7 +78,7 @@ impl Queue {
         let mut applied = Applied::default();
         let mut made = BTreeMap::new();
         while let Some(next) = waiting.first() {
-            let texts = match make(next) {
+            let texts = match make(next, &self.before()) {
                 Ok(texts) => texts,
                 Err(reason) => {
                     log::error!(target: "barman.config", "cannot change section [{}]: {reason}", next.section);
@@ -140,17 +140,24 @@ impl Queue {
         Ok(serde_json::from_str(&text).unwrap_or_default())
     }
 
+    /// Where the text of a file is kept that has to be written in place.
+    fn before(&self) -> PathBuf {
+        durable::sibling(&self.path, ".before")
+    }
+
     fn write(&self, waiting: &[ChangeSet]) -> Result<(), PathError> {
         let text = json::indented_by(&waiting, 2)
             .map_err(io::Error::other)
             .at("write", &self.path)?;
-        durable::write(&self.path, text.as_bytes())
+        durable::write(&self.path, text.as_bytes())?;
+        // What an interrupted Barman has left would be taken for the queue, should that ever be missing.
+        durable::remove(&durable::sibling(&self.path, ".old"))
     }
 }
 
 /// Makes the changes of one set, and gives the texts of the new values. All changes of a file are made at once; the file that makes
 /// a section a model comes first, so that nobody takes it for a server in between.
-fn make(set: &ChangeSet) -> Result<Vec<String>, String> {
+fn make(set: &ChangeSet, before: &Path) -> Result<Vec<String>, String> {
     let mut texts = Vec::new();
     for Change { key, value, .. } in &set.changes_set {
         let text = value.as_str().ok_or_else(|| {
@@ -174,7 +181,7 @@ fn make(set: &ChangeSet) -> Result<Vec<String>, String> {
     }
     by_file
         .into_iter()
-        .try_for_each(|((_, file), changes)| edit::change(Path::new(file), &changes))
+        .try_for_each(|((_, file), changes)| edit::change(Path::new(file), &changes, before))
         .map_err(|error: EditError| error.to_string())?;
     Ok(texts)
 }
@@ -322,6 +329,7 @@ mod tests {
         fs::rename(&lab.queue.path, durable::sibling(&lab.queue.path, ".old")).unwrap();
         assert_eq!(lab.process().sections, ["main"]);
         assert_eq!(lab.queue_text(), "[]");
+        assert!(!durable::sibling(&lab.queue.path, ".old").exists());
     }
 
     #[test]

@@ -31,11 +31,8 @@ const SHORTCUTS: [&str; 7] = [
 
 /// Answers, one candidate a line. `arguments` are the words before the cursor, after `barkeep complete`.
 pub(super) fn main(arguments: &[OsString]) -> ExitCode {
-    let words: Vec<String> = arguments
-        .iter()
-        .skip(2)
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
+    let words = arguments.iter().skip(2).map(|word| word.to_string_lossy());
+    let words = joined(words.map(|word| word.into_owned()));
     let output = Output::new(plain_style());
     if let Some(wanted) = wanted(&words, &Manager::command())
         && let Ok(config) = Config::load(wanted.config.as_deref(), from_environment().as_deref())
@@ -62,6 +59,18 @@ struct Wanted {
     several: bool,
     /// Whether it takes a backup after the server.
     backup: bool,
+}
+
+/// bash takes `--option=value` for three words.
+fn joined(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut whole: Vec<String> = Vec::new();
+    for word in words {
+        match whole.last_mut() {
+            Some(last) if word == "=" || last.ends_with('=') => last.push_str(&word),
+            _ => whole.push(word),
+        }
+    }
+    whole
 }
 
 /// What a command line may go on with; `None` for nothing that we know.
@@ -95,6 +104,7 @@ fn wanted(words: &[String], definition: &Command) -> Option<Wanted> {
 }
 
 fn takes_value(command: &Command, word: &str) -> bool {
+    let word = word.strip_suffix('=').unwrap_or(word);
     command.get_opts().any(|option| {
         let long = word.strip_prefix("--").is_some_and(|long| {
             option
@@ -173,7 +183,7 @@ mod tests {
     use super::*;
 
     fn answer(line: &str, config: &Config) -> Vec<String> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let words = joined(line.split_whitespace().map(str::to_owned));
         wanted(&words, &Manager::command()).map_or_else(Vec::new, |wanted| candidates(&wanted, config))
     }
 
@@ -193,6 +203,8 @@ mod tests {
         assert_eq!(answer("backup", &config), ["a", "b", "all"]);
         assert_eq!(answer("-c /x --debug backup b", &config), ["a", "all"]);
         assert_eq!(answer("backup --jobs", &config), Vec::<String>::new());
+        assert_eq!(answer("backup --jobs =", &config), Vec::<String>::new());
+        assert_eq!(answer("backup --jobs = 2", &config), ["a", "b", "all"]);
         assert_eq!(answer("delete", &config), ["a", "b"]);
         let backups = answer("delete a", &config);
         assert_eq!(
@@ -205,6 +217,8 @@ mod tests {
         assert_eq!(answer("no-such-command", &config), Vec::<String>::new());
         std::fs::remove_dir_all(&home).unwrap();
         let words = ["-c".to_owned(), "/etc/x".to_owned()];
+        assert_eq!(configuration(&words).unwrap(), Path::new("/etc/x"));
+        let words = joined(["--config", "=", "/etc/x"].into_iter().map(str::to_owned));
         assert_eq!(configuration(&words).unwrap(), Path::new("/etc/x"));
     }
 }

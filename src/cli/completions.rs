@@ -37,17 +37,22 @@ fn with_names(shell: Shell, program: &str, text: &str) -> String {
     }
 }
 
-/// In the place of options, which clap offers also before a dash is typed.
+/// In the place of options, which clap offers also before a dash is typed. Names may have blanks.
 fn bash(program: &str, text: &str) -> String {
     let wrapper = format!(
         r#"
 _{program}_names() {{
     _{program} "$@"
-    local cur="${{COMP_WORDS[COMP_CWORD]}}" names
-    if [[ "$cur" != -* ]]; then
-        names="$({program} complete "${{COMP_WORDS[@]:1:COMP_CWORD-1}}" 2>/dev/null)"
-        [[ -z "$names" ]] || COMPREPLY=($(compgen -W "$names" -- "$cur"))
-    fi
+    local cur="${{COMP_WORDS[COMP_CWORD]}}" name
+    [[ "$cur" != -* ]] || return
+    local -a names
+    mapfile -t names < <({program} complete "${{COMP_WORDS[@]:1:COMP_CWORD-1}}" 2>/dev/null)
+    [[ ${{#names[@]}} -gt 0 ]] || return
+    COMPREPLY=()
+    for name in "${{names[@]}}"; do
+        printf -v name %q "$name"
+        [[ "$name" != "$cur"* ]] || COMPREPLY+=("$name")
+    done
 }}
 
 if [["#
@@ -60,20 +65,23 @@ if [["#
     format!("{functions}{wrapper}{registration}")
 }
 
-/// In the place of files.
+/// In the place of files. What was typed is kept before clap's functions take the command, or more, off it.
 fn zsh(program: &str, text: &str) -> String {
     let function = format!(
         r#"
 _{program}_names() {{
     local -a names
-    names=(${{(f)"$({program} complete ${{words[1,CURRENT-1]}} 2>/dev/null)"}})
+    names=(${{(f)"$({program} complete ${{(Q)typed}} 2>/dev/null)"}})
     compadd -V names -a names
 }}
 
 if [ "$funcstack[1]" ="#
     );
+    let begin = format!("_{program}() {{\n");
+    let keeping = format!("{begin}    local -a typed=(\"${{(@)words[2,CURRENT-1]}}\")\n");
     let is_name = |line: &str| line.contains("server_name --") || line.contains("backup_id --");
     let asked: String = text
+        .replacen(&begin, &keeping, 1)
         .split_inclusive('\n')
         .map(|line| {
             if is_name(line) {
@@ -89,10 +97,29 @@ if [ "$funcstack[1]" ="#
     }
 }
 
-/// For every command; nothing is said where nothing fits.
+/// In the place of files, where there are names. clap's function takes an option that waits for its value for a mistake, and
+/// offers nothing then.
 fn fish(program: &str, text: &str) -> String {
+    let parse = format!("    argparse -s (__fish_{program}_global_optspecs) -- $cmd 2>/dev/null\n");
+    let patient = format!(
+        "{parse}    or begin\n        set -e cmd[-1]\n        {}    end\n",
+        parse.trim_start()
+    );
+    let text = text.replacen(&parse, &patient, 1);
     format!(
-        "{text}complete -c {program} -n \"not __fish_{program}_needs_command\" -k -a \"({program} complete (commandline -opc)[2..] \
-         2>/dev/null)\"\n"
+        r#"{text}
+function __fish_{program}_names
+    {program} complete (commandline -opc)[2..] 2>/dev/null
+end
+
+function __fish_{program}_has_names
+    __fish_{program}_needs_command >/dev/null
+    and return 1
+    set -l names (__fish_{program}_names)
+    set -q names[1]
+end
+
+complete -c {program} -n "__fish_{program}_has_names" -f -k -a "(__fish_{program}_names)"
+"#
     )
 }

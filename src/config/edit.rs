@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
@@ -51,11 +51,12 @@ pub enum EditError {
     Path(#[from] PathError),
 }
 
-/// Makes the changes in a file, all at once and durably. A file that does not exist is created.
+/// Makes the changes in a file, all at once and durably. A file that does not exist is created. `before` is where the old text
+/// is kept while a file is written whose directory is not ours to write to.
 ///
 /// # Errors
 /// As [`EditError`] says; the file is then as it was.
-pub fn change(file: &Path, changes: &[Change<'_>]) -> Result<(), EditError> {
+pub fn change(file: &Path, changes: &[Change<'_>], before: &Path) -> Result<(), EditError> {
     // What the name stands for is replaced, not the name: configurations are linked into place.
     let file = match file.canonicalize() {
         Ok(real) => real,
@@ -70,10 +71,45 @@ pub fn change(file: &Path, changes: &[Change<'_>]) -> Result<(), EditError> {
     let new = changes
         .iter()
         .try_fold(old.clone(), |text, change| changed(&text, *change, &file))?;
-    if new != old {
-        replace(&file, &new)?;
+    if new == old {
+        return Ok(());
+    }
+    match replace(&file, &new) {
+        Err(error) if is_fixed(&error) && file.exists() => overwrite(&file, &old, &new, before)?,
+        other => other?,
     }
     Ok(())
+}
+
+/// Whether no file can take the place of another one: the directory is not ours, or the file is a mount by itself.
+fn is_fixed(error: &PathError) -> bool {
+    use ErrorKind::{PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
+    matches!(
+        error.source.kind(),
+        PermissionDenied | ReadOnlyFilesystem | ResourceBusy
+    )
+}
+
+/// Writes the new text into the file. One that becomes shorter first gets blank lines: whenever this is stopped, the file
+/// can be read.
+fn overwrite(file: &Path, old: &str, new: &str, before: &Path) -> Result<(), PathError> {
+    let there = fs::OpenOptions::new().write(true).open(file).at("write", file)?;
+    replace(before, old)?;
+    let mut text = new.to_owned();
+    text.extend(std::iter::repeat_n('\n', old.len().saturating_sub(new.len())));
+    let written = there
+        .write_all_at(text.as_bytes(), 0)
+        .and_then(|()| there.sync_all())
+        .and_then(|()| there.set_len(new.len() as u64))
+        .and_then(|()| there.sync_all());
+    if let Err(error) = written {
+        log::error!(
+            target: "barman.config",
+            "\"{}\" could not be written; its text before is in \"{}\"", file.display(), before.display()
+        );
+        return Err(PathError::new("write", file, error));
+    }
+    durable::remove(before)
 }
 
 /// The text with one option changed.
@@ -243,13 +279,25 @@ impl Place {
 /// Puts the new text in the place of the old one: with its permissions and, where that is possible, its owner.
 fn replace(file: &Path, text: &str) -> Result<(), PathError> {
     let temporary = durable::sibling(file, ".tmp");
+    let replaced = write_beside(file, &temporary, text).and_then(|()| durable::rename(&temporary, file));
+    if replaced.is_err()
+        && let Err(error) = fs::remove_file(&temporary)
+        && error.kind() != ErrorKind::NotFound
+    {
+        log::warn!(target: "barman.config", "\"{}\" is left: {error}", temporary.display());
+    }
+    replaced
+}
+
+/// The text in a file of its own, as the old one belongs to somebody and may be read by somebody.
+fn write_beside(file: &Path, temporary: &Path, text: &str) -> Result<(), PathError> {
     let before = fs::metadata(file).ok();
     let mode = before
         .as_ref()
         .map_or(NEW_FILE_MODE, |metadata| metadata.mode() & 0o7777);
-    match fs::remove_file(&temporary) {
+    match fs::remove_file(temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(PathError::new("replace", &temporary, error));
+            return Err(PathError::new("replace", temporary, error));
         }
         _ => {}
     }
@@ -257,10 +305,10 @@ fn replace(file: &Path, text: &str) -> Result<(), PathError> {
         .write(true)
         .create_new(true)
         .mode(NEW_FILE_MODE)
-        .open(&temporary)
-        .at("create", &temporary)?;
+        .open(temporary)
+        .at("create", temporary)?;
     if let Some(before) = &before {
-        let own = new.metadata().at("examine", &temporary)?;
+        let own = new.metadata().at("examine", temporary)?;
         if (own.uid(), own.gid()) != (before.uid(), before.gid()) {
             // Only root may give files away; the group often can be kept.
             let whole = std::os::unix::fs::fchown(&new, Some(before.uid()), Some(before.gid()));
@@ -270,11 +318,9 @@ fn replace(file: &Path, text: &str) -> Result<(), PathError> {
         }
     }
     new.set_permissions(fs::Permissions::from_mode(mode))
-        .at("set permissions of", &temporary)?;
-    new.write_all(text.as_bytes()).at("write", &temporary)?;
-    new.sync_all().at("sync", &temporary)?;
-    drop(new);
-    durable::rename(&temporary, file)
+        .at("set permissions of", temporary)?;
+    new.write_all(text.as_bytes()).at("write", temporary)?;
+    new.sync_all().at("sync", temporary)
 }
 
 #[cfg(test)]
@@ -381,6 +427,7 @@ mod tests {
     fn a_file_keeps_its_permissions_and_its_link() {
         let directory = std::env::temp_dir().join(format!("barkeep-edit-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
+        let before = directory.join("before");
         let (file, link) = (directory.join("real.conf"), directory.join("link.conf"));
         fs::write(&file, "[a]\n").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
@@ -390,13 +437,30 @@ mod tests {
             option: "x",
             value: "1",
         };
-        change(&link, &[one]).unwrap();
+        change(&link, &[one], &before).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "[a]\nx = 1\n");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         let new = directory.join("new.conf");
-        change(&new, &[one]).unwrap();
+        change(&new, &[one], &before).unwrap();
         assert_eq!(fs::metadata(&new).unwrap().mode() & 0o777, 0o600);
+        assert!(!before.exists());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_written_in_place_has_the_new_text_only() {
+        let directory = std::env::temp_dir().join(format!("barkeep-overwrite-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let (file, before) = (directory.join("b.conf"), directory.join("before"));
+        for (old, new) in [("[a]\nx = 123456\n", "[a]\nx = 1\n"), ("[a]\n", "[a]\nx = 1\n")] {
+            fs::write(&file, old).unwrap();
+            let number = fs::metadata(&file).unwrap().ino();
+            overwrite(&file, old, new, &before).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), new);
+            assert_eq!(fs::metadata(&file).unwrap().ino(), number);
+            assert!(!before.exists());
+        }
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -9,10 +9,13 @@
 mod archiving;
 mod base_backups;
 mod chains;
+mod completions;
+mod configuring;
 mod conformance;
 mod crash;
 mod differential;
 mod engine;
+mod in_use;
 mod incremental;
 mod interop;
 mod lifecycle;
@@ -75,6 +78,9 @@ fn main() {
     trials.extend(restoring::trials(&barkeep));
     trials.extend(moving::trials(&barkeep));
     trials.extend(archiving::trials(&barkeep));
+    trials.extend(completions::trials(&barkeep));
+    trials.extend(configuring::trials(&barkeep));
+    trials.extend(in_use::trials(&barkeep));
     trials.extend(sync::trials(&barkeep));
     let (computing, one_by_one) = conformance::trials(&fixtures);
     let trials = interleaved([computing, one_by_one, trials]);

@@ -17,6 +17,7 @@ pub mod process;
 pub mod proof;
 pub mod scratch;
 pub mod sshd;
+pub mod stopping;
 pub mod system_calls;
 pub mod tool;
 pub mod tree;

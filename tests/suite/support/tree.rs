@@ -211,11 +211,18 @@ pub fn copy_of(from: &Path, to: &Path) -> PathBuf {
 
 /// The files below a directory, with the content of those that are text.
 pub fn files(root: &Path) -> BTreeMap<String, String> {
+    files_with_text(root, |path| {
+        let name = path.to_string_lossy();
+        name.ends_with(".info") || name.ends_with("xlog.db")
+    })
+}
+
+/// The files below a directory, with the content of those that `is_text` names.
+pub fn files_with_text(root: &Path, is_text: impl Fn(&Path) -> bool) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for entry in WalkDir::new(root).into_iter().map(Result::unwrap) {
         let name = entry.path().strip_prefix(root).unwrap().display().to_string();
-        let text = name.ends_with(".info") || name.ends_with("xlog.db");
-        let content = if text {
+        let content = if is_text(entry.path()) {
             std::fs::read_to_string(entry.path()).unwrap()
         } else {
             String::new()
