@@ -43,6 +43,9 @@ _barkeep() {
             barkeep,config-update)
                 cmd="barkeep__subcmd__config__subcmd__update"
                 ;;
+            barkeep,convert-config)
+                cmd="barkeep__subcmd__convert__subcmd__config"
+                ;;
             barkeep,cron)
                 cmd="barkeep__subcmd__cron"
                 ;;
@@ -167,7 +170,7 @@ _barkeep() {
 
     case "${cmd}" in
         barkeep)
-            opts="-v -c -q -d -f -h --version --config --colour --color --log-level --quiet --debug --format --help help list-servers list-server list-processes list-process terminate-process cron lock-directory-cleanup backup list-backups list-backup status replication-status rebuild-xlogdb restore recover show-servers show-server switch-wal switch-xlog check diagnose doctor sync-info sync-backup sync-wals show-backup show-backups list-files delete get-wal put-wal archive-wal receive-wal check-backup verify-backup verify export-backup import-backup generate-manifest keep merge recovery-windows check-wal-archive config-switch config-update cloud-wal-archive cloud-wal-restore"
+            opts="-v -c -q -d -f -h --version --config --colour --color --log-level --quiet --debug --format --help help list-servers list-server list-processes list-process terminate-process cron lock-directory-cleanup backup list-backups list-backup status replication-status rebuild-xlogdb restore recover show-servers show-server switch-wal switch-xlog check diagnose doctor sync-info sync-backup sync-wals show-backup show-backups list-files delete get-wal put-wal archive-wal receive-wal check-backup verify-backup verify export-backup import-backup generate-manifest keep merge recovery-windows check-wal-archive config-switch config-update convert-config cloud-wal-archive cloud-wal-restore"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -415,6 +418,28 @@ _barkeep() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        barkeep__subcmd__convert__subcmd__config)
+            opts="-h --from --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -W "bart pgbackrest" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

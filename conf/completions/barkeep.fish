@@ -90,6 +90,7 @@ complete -c barkeep -n "__fish_barkeep_needs_command" -f -a "recovery-windows" -
 complete -c barkeep -n "__fish_barkeep_needs_command" -f -a "check-wal-archive" -d 'Check that the WAL archive of a server is fit for a new cluster: that it holds no WAL files yet'
 complete -c barkeep -n "__fish_barkeep_needs_command" -f -a "config-switch" -d 'Apply a model to a server, or take it off'
 complete -c barkeep -n "__fish_barkeep_needs_command" -f -a "config-update" -d 'Change options of servers and models in the configuration files'
+complete -c barkeep -n "__fish_barkeep_needs_command" -f -a "convert-config" -d 'Make a configuration of Barman from that of EDB BART or of pgBackRest'
 complete -c barkeep -n "__fish_barkeep_needs_command" -f -a "cloud-wal-archive" -d 'Upload a WAL file to an object store (not in this version)'
 complete -c barkeep -n "__fish_barkeep_needs_command" -f -a "cloud-wal-restore" -d 'Fetch a WAL file from an object store (not in this version)'
 complete -c barkeep -n "__fish_barkeep_using_subcommand help" -s h -l help -d 'Print help'
@@ -312,6 +313,10 @@ complete -c barkeep -n "__fish_barkeep_using_subcommand check-wal-archive" -s h 
 complete -c barkeep -n "__fish_barkeep_using_subcommand config-switch" -l reset -d 'Take the active model off'
 complete -c barkeep -n "__fish_barkeep_using_subcommand config-switch" -s h -l help -d 'Print help'
 complete -c barkeep -n "__fish_barkeep_using_subcommand config-update" -s h -l help -d 'Print help'
+complete -c barkeep -n "__fish_barkeep_using_subcommand convert-config" -l from -d 'What the file is from: bart (bart.cfg) or pgbackrest (pgbackrest.conf)' -r -f -a "bart\t''
+pgbackrest\t''"
+complete -c barkeep -n "__fish_barkeep_using_subcommand convert-config" -l output -d 'Write the configuration to this file, which must not exist, instead of to standard output' -r -F
+complete -c barkeep -n "__fish_barkeep_using_subcommand convert-config" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c barkeep -n "__fish_barkeep_using_subcommand cloud-wal-archive" -s p -l parallel -d 'Upload up to this many WAL files at the same time' -r
 complete -c barkeep -n "__fish_barkeep_using_subcommand cloud-wal-archive" -s h -l help -d 'Print help'
 complete -c barkeep -n "__fish_barkeep_using_subcommand cloud-wal-restore" -s p -l parallel -d 'Look ahead and fetch this many WAL files at the same time' -r

@@ -33,6 +33,25 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), PathError> {
     rename(&temporary, path)
 }
 
+/// Creates `path` with `content`, whole and durably or not at all. A file that exists is left alone.
+///
+/// # Errors
+/// Any failure to write or sync; or there is something of that name.
+pub fn create(path: &Path, content: &[u8]) -> Result<(), PathError> {
+    let temporary = sibling(path, &format!(".{}.tmp", std::process::id()));
+    let written =
+        write_new(&temporary, content).and_then(|()| fs::hard_link(&temporary, path).at("create", path));
+    remove(&temporary)?;
+    written?;
+    sync_parent(path)
+}
+
+fn write_new(path: &Path, content: &[u8]) -> Result<(), PathError> {
+    let mut file = File::create_new(path).at("create", path)?;
+    file.write_all(content).at("write", path)?;
+    file.sync_all().at("sync", path)
+}
+
 /// Renames `from` to `to` and syncs the directories of both names. The content of `from` must be synced already.
 ///
 /// # Errors
@@ -134,4 +153,23 @@ pub fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_exists_is_not_overwritten() {
+        let directory = std::env::temp_dir().join(format!("barkeep-durable-{}", std::process::id()));
+        create_dir_all(&directory).unwrap();
+        let path = directory.join("f");
+        create(&path, b"one").unwrap();
+        assert!(create(&path, b"two").unwrap_err().to_string().contains("exists"));
+        assert!(create(&directory.join("no/f"), b"two").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }

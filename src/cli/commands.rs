@@ -73,6 +73,7 @@ commands! {
     CheckWalArchive(super::check_wal_archive::CheckWalArchive),
     ConfigSwitch(super::config_switch::ConfigSwitch),
     ConfigUpdate(super::config_update::ConfigUpdate),
+    ConvertConfig(super::convert_config::ConvertConfig),
     CloudWalArchive(super::cloud_wal_archive::CloudWalArchive),
     CloudWalRestore(super::cloud_wal_restore::CloudWalRestore),
 }

@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::arguments::GlobalOptions;
 use super::commands::Command;
-use super::session::{Session, plain_style};
+use super::session::{Session, plain_style, style};
 use super::usage::{self, Stop};
 use crate::output::Output;
 use crate::{BARMAN_LEVEL, VERSION};
@@ -84,6 +84,13 @@ pub(super) fn help(program: &'static str) -> String {
 
 fn run(program: &'static str, manager: Manager) -> u8 {
     let Manager { global, command, .. } = manager;
+    if let Some(Command::ConvertConfig(conversion)) = &command {
+        let output = Output::new(style(&global, false));
+        if let Err(failure) = conversion.convert(&output) {
+            failure.report(&output);
+        }
+        return output.finish();
+    }
     let nagios = matches!(&command, Some(Command::Check(check)) if check.nagios);
     let session = match Session::start(program, &global, nagios) {
         Ok(session) => session,

@@ -30,6 +30,7 @@ mod cloud_wal_archive;
 mod cloud_wal_restore;
 mod config_switch;
 mod config_update;
+mod convert_config;
 mod cron;
 mod delete;
 mod diagnose;

@@ -169,7 +169,7 @@ fn named_level(level: LogLevel) -> LevelFilter {
     }
 }
 
-fn style(global: &GlobalOptions, nagios: bool) -> Style {
+pub(super) fn style(global: &GlobalOptions, nagios: bool) -> Style {
     let format = match global.format {
         _ if nagios => output::Format::Nagios,
         Format::Json => output::Format::Json,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
@@ -156,13 +157,23 @@ fn unquote(text: &str) -> &str {
 }
 
 pub(super) fn read_file(file: &Path) -> Result<String, ConfigError> {
-    let length = fs::metadata(file).at("read", file)?.len();
-    if length > MAX_FILE {
-        let reason =
-            std::io::Error::other(format!("it has {length} bytes, more than any configuration file"));
+    read_source(fs::File::open(file).at("read", file)?, file)
+}
+
+/// Reads the text of a source that messages call `file`.
+///
+/// # Errors
+/// It cannot be read, is no text, or too long for a configuration.
+pub(super) fn read_source(source: impl Read, file: &Path) -> Result<String, ConfigError> {
+    let mut bytes = Vec::new();
+    let length = source
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .at("read", file)?;
+    if length as u64 > MAX_FILE {
+        let reason = std::io::Error::other("it is longer than any configuration file");
         return Err(PathError::new("read", file, reason).into());
     }
-    let bytes = fs::read(file).at("read", file)?;
     String::from_utf8(bytes).map_err(|error| {
         let good = error
             .as_bytes()

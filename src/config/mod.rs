@@ -11,6 +11,7 @@ mod backup_compression;
 mod choices;
 mod coherence;
 mod conninfo;
+pub mod convert;
 pub mod edit;
 mod error;
 mod files;

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod backup_list;
 mod backup_show;
 pub mod check;
+pub mod conversion;
 pub mod doctor;
 pub mod keep;
 pub mod log_file;

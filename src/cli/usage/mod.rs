@@ -142,7 +142,7 @@ fn context(error: &clap::Error, kind: ContextKind) -> String {
     }
 }
 
-/// `<server_name>...` without its decoration.
+/// `<server_name>...` and `--from <TOOL>` without their decoration.
 fn bare_names(error: &clap::Error) -> String {
     let names = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::Strings(names)) => names.clone(),
@@ -151,7 +151,10 @@ fn bare_names(error: &clap::Error) -> String {
     };
     let bare: Vec<&str> = names
         .iter()
-        .map(|name| name.trim_end_matches("...").trim_matches(['<', '>']))
+        .map(|name| match name.split_once(' ') {
+            Some((option, _)) => option,
+            None => name.trim_end_matches("...").trim_matches(['<', '>']),
+        })
         .collect();
     bare.join(", ")
 }
@@ -162,7 +165,7 @@ fn quoted(words: Vec<String>) -> String {
 }
 
 /// The commands that Barman does not have; its list of choices is reproduced to the letter.
-const OWN: [&str; 3] = ["doctor", "merge", "recovery-windows"];
+const OWN: [&str; 4] = ["convert-config", "doctor", "merge", "recovery-windows"];
 
 fn subcommand_names(root: &Command) -> Vec<String> {
     root.get_subcommands()

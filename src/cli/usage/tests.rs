@@ -37,6 +37,10 @@ fn mistakes_are_described_in_argparses_words() {
             "barman backup: error: the following arguments are required: server_name",
         ),
         (
+            "convert-config",
+            "barman convert-config: error: the following arguments are required: --from, file",
+        ),
+        (
             "delete main",
             "barman delete: error: the following arguments are required: backup_id",
         ),
