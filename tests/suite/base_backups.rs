@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::cluster::Version;
 use crate::support::keys::{Keys, PASSPHRASE_COMMAND, RECIPIENT};
-use crate::support::lab::{Lab, LabOptions, mark};
+use crate::support::lab::{Lab, LabOptions, TELLING_HELD, mark};
 use crate::support::process::{Background, eventually};
 use crate::support::proof::prove;
 use crate::support::tool::Tool;
@@ -206,7 +206,7 @@ fn chain(other: &Tool, barkeep: &Tool, version: Version) {
         (barkeep, "backup_compression = gzip"),
         (other, ""),
         (barkeep, "backup_compression = none"),
-        (barkeep, ""),
+        (barkeep, TELLING_HELD),
     ];
     for (number, (tool, lines)) in formats.into_iter().enumerate() {
         configure(&lab, lines);
@@ -228,6 +228,7 @@ fn chain(other: &Tool, barkeep: &Tool, version: Version) {
         moments.push(mark(&lab.cluster, &format!("m{number}")));
     }
     assert_eq!(info(&lab, &ids[0], "children_backup_ids"), ids[1]);
+    lab.expect_held(&ids[3], &ids[..3]);
     lab.archive_everything(barkeep);
     let target = |name: &'static str| ["--target-name", name, "--target-action", "promote"];
     prove(

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::support::cluster::Version;
-use crate::support::lab::{Lab, LabOptions, Moment, mark};
+use crate::support::lab::{Lab, LabOptions, Moment, TELLING_HELD, mark};
 use crate::support::process::run;
 use crate::support::proof::prove;
 use crate::support::tool::Tool;
@@ -231,7 +231,9 @@ fn found_as_expected(chain: &Chain, checksums: bool) {
 /// Both tools say the same of a chain, and either can delete it.
 fn known_to_barman(tool: &Tool) {
     let barman = Tool::barman();
-    let chain = Chain::take("known", tool, &options(Version::V15, true));
+    let options = options(Version::V15, true).server(TELLING_HELD);
+    let chain = Chain::take("known", tool, &options);
+    chain.lab.expect_held(chain.newest(), &chain.ids[..2]);
     let manager = &chain.lab.manager;
     for arguments in [
         &["list-backups", "main"][..],

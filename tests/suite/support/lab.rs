@@ -43,6 +43,12 @@ pub struct LabOptions {
     pub in_memory: bool,
 }
 
+/// Hooks that write down, before and after each backup, which backups are held against deletion then.
+pub const TELLING_HELD: &str = "pre_backup_script = for lock in home/.main-2*.lock; do [ ! -e $lock ] || flock -n $lock true || \
+                                echo $BARMAN_BACKUP_ID $BARMAN_PHASE $lock >>held; done\n\
+                                post_backup_script = for lock in home/.main-2*.lock; do [ ! -e $lock ] || flock -n $lock true || \
+                                echo $BARMAN_BACKUP_ID $BARMAN_PHASE $lock >>held; done";
+
 impl LabOptions {
     pub fn new(version: Version) -> LabOptions {
         LabOptions {
@@ -221,6 +227,18 @@ impl Lab {
             "one backup more: {before:?} -> {ids:?}"
         );
         ids[0].clone()
+    }
+
+    /// Fails unless these backups were held from before the backup `id` until after it (see [`TELLING_HELD`]).
+    #[track_caller]
+    pub fn expect_held(&self, id: &str, held: &[String]) {
+        let text = std::fs::read_to_string(self.manager.directory.join("held")).unwrap_or_default();
+        for other in held {
+            for phase in ["pre", "post"] {
+                let line = format!("{id} {phase} home/.main-{other}.lock");
+                assert!(text.lines().any(|known| known == line), "no {line:?} in\n{text}");
+            }
+        }
     }
 
     /// Restores as the manager's account (local) and returns the cluster that results, not started.
