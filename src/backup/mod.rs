@@ -12,6 +12,7 @@
 //! [`Catalog::check_backup`] makes the last step, here and from cron.
 
 mod aftermath;
+mod attempts;
 mod base_backup;
 #[allow(dead_code)] // asked as soon as incremental backups are taken
 mod choice;

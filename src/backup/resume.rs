@@ -17,6 +17,7 @@ use crate::catalog::{BackupInfo, BackupStatus, Deletion, chains};
 use crate::copy::{Attempt, CopyReport, Method, Resume};
 use crate::postgres::version::PgVersion;
 
+use super::attempts::Attempts;
 use super::error::BackupError;
 use super::run::Run;
 use super::sidecar;
@@ -25,13 +26,6 @@ use super::sidecar;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Its key in the sidecar.
 const BOOT_KEY: &str = "boot_id";
-
-/// Failed backups that the one being taken goes on from, held against deletion.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    /// The newest first.
-    backups: Vec<(BackupInfo, LockFile)>,
-}
 
 impl Run<'_> {
     /// The failed backups whose files may be taken over: those since the last complete one, of the same cluster.

@@ -18,11 +18,11 @@ use crate::postgres::lsn::Lsn;
 use crate::postgres::wal_name::{SegmentName, Timeline};
 use crate::postgres::wal_switch::switch_wal;
 
+use super::attempts::Attempts;
 use super::error::BackupError;
 use super::held::{self, HeldSession};
 use super::options::BackupOptions;
 use super::parent::{self, Parent};
-use super::resume::Attempts;
 use super::standby::{self, Primary};
 use super::start_stop::{self, Ended};
 use super::{BackupOutcome, Prepared, purge};

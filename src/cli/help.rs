@@ -9,7 +9,7 @@ pub(super) struct Help {}
 
 impl Help {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        session.output.plain(&super::manager::help(session.program));
+        session.output.plain(&(session.help)(session.program));
         Ok(())
     }
 }

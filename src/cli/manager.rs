@@ -78,7 +78,7 @@ fn version(program: &str) -> String {
 }
 
 /// The full help, as `barman help` and `barman` alone show it.
-pub(super) fn help(program: &'static str) -> String {
+fn help(program: &'static str) -> String {
     Manager::command().name(program).render_help().to_string()
 }
 
@@ -92,7 +92,7 @@ fn run(program: &'static str, manager: Manager) -> u8 {
         return output.finish();
     }
     let nagios = matches!(&command, Some(Command::Check(check)) if check.nagios);
-    let session = match Session::start(program, &global, nagios) {
+    let session = match Session::start(program, help, &global, nagios) {
         Ok(session) => session,
         Err(failure) => {
             let output = Output::new(plain_style());

@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) output: Output,
     /// The name the program was called by.
     pub(super) program: &'static str,
+    /// The full help, for a program called by a name.
+    pub(super) help: fn(&'static str) -> String,
     /// `[barman]`.
     pub(super) main: MainConfig,
     settings: RefCell<Option<Settings>>,
@@ -36,6 +38,7 @@ impl Session {
     /// Sets up everything; `nagios` asks for the output of a check.
     pub(super) fn start(
         program: &'static str,
+        help: fn(&'static str) -> String,
         global: &GlobalOptions,
         nagios: bool,
     ) -> Result<Session, Failure> {
@@ -56,6 +59,7 @@ impl Session {
         Ok(Session {
             output,
             program,
+            help,
             main: settings.main.clone(),
             settings: RefCell::new(Some(settings)),
             config: OnceCell::new(),

@@ -27,6 +27,7 @@ mod journal;
 mod parts;
 mod patch;
 mod plan;
+mod planning;
 mod tree;
 
 use crate::base::lock::{LockError, LockFile};
@@ -81,7 +82,7 @@ impl Merge<'_> {
     /// # Errors
     /// It must not or cannot be done.
     pub fn plan(&self, id: &BackupId) -> Result<MergePlan, MergeError> {
-        MergePlan::make(self, id)
+        planning::make(self, id)
     }
 
     /// Plans and merges, while nothing else can change the backups.
