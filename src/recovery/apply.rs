@@ -11,9 +11,10 @@ use crate::copy;
 use super::configuration::{Edits, Written};
 use super::destination::Destination;
 use super::error::RestoreError;
-use super::plan::{RestorePlan, WalDelivery};
+use super::plan::RestorePlan;
 use super::source::BackupSource;
 use super::wal_delivery::Deliverer;
+use super::wal_plan::WalDelivery;
 use super::wal_selection::Delivery;
 
 /// What was done, in numbers.

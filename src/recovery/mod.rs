@@ -10,7 +10,8 @@
 //! fitness    whether the destination may be written to
 //! target     where recovery stops         timelines      the way there
 //! archived   what the archive holds       wal_selection  which of it is needed, and what is missing
-//! plan       all of it together           apply          does it
+//! wal_plan   the WAL to deliver           plan           all of it together
+//! apply      does it
 //! unpacking  the same for backups in tar files
 //! holdings   the archive as runs          windows        where one can recover to, and the gaps
 //! ```
@@ -20,6 +21,7 @@
 
 pub mod apply;
 pub mod archived;
+pub mod circumstances;
 pub mod configuration;
 pub mod data;
 pub mod destination;
@@ -43,6 +45,7 @@ pub mod this_host;
 pub mod timelines;
 mod unpacking;
 pub mod wal_delivery;
+pub mod wal_plan;
 pub mod wal_selection;
 pub mod windows;
 

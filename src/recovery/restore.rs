@@ -12,13 +12,15 @@ use crate::config::ServerConfig;
 use crate::hooks::{HookEvent, HookRunner};
 
 use super::apply::Applier;
+use super::circumstances::Circumstances;
 use super::destination::Destination;
 use super::error::RestoreError;
 use super::options::RestoreOptions;
-use super::plan::{self, Circumstances, RestorePlan, Timelines};
+use super::plan::{self, RestorePlan};
 use super::report::RestoreReport;
 use super::request::{self, Request};
 use super::tablespaces::Relocation;
+use super::wal_plan::Timelines;
 use super::{fitness, hook_variables, tablespaces, target};
 
 /// How long somebody who is changing the backup is waited for (`check-backup` takes a moment).

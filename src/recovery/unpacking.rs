@@ -11,11 +11,11 @@ use crate::copy::unpack::{self, Kept, Root, UnpackPlan};
 use crate::postgres::label;
 
 use super::apply::{Applier, Done};
+use super::circumstances::Circumstances;
 use super::configuration::Written;
 use super::data;
 use super::error::RestoreError;
 use super::originals::Originals;
-use super::plan::Circumstances;
 
 const LABEL: &str = "backup_label";
 const CONTROL: &str = "global/pg_control";
