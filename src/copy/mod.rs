@@ -11,6 +11,7 @@
 
 pub mod chain;
 mod compare;
+mod conversation;
 mod local;
 pub mod packed;
 mod page_hashes;

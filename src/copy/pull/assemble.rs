@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use super::pending::{Basis, End, Expect, Pending};
+use super::pending::{Basis, Expect, Pending};
 use super::window::Window;
 use super::{Outcome, Pull, Task, regular};
 use crate::agent::connection::{AgentError, Answer, Answers, next_answer};
@@ -15,6 +15,7 @@ use crate::agent::message::{Failure, Fetched, ROLLING_WINDOW, Response};
 use crate::base::error::{PathContext, PathError};
 use crate::base::sys;
 use crate::copy::compare::Action;
+use crate::copy::conversation::End;
 use crate::copy::records::Form;
 use crate::copy::report::CorruptBlock;
 use crate::copy::{CopyError, local};

@@ -3,12 +3,12 @@
 use super::Outcome;
 use super::assemble::{Received, Receiving};
 use super::blocks::{Blocks, Old, Place};
-use super::pending::End;
 use crate::agent::connection::{Answer, Answers};
 use crate::agent::message::{Fetched, Response};
 use crate::base::error::PathContext;
 use crate::copy::chain::ChainError;
 use crate::copy::compare::Action;
+use crate::copy::conversation::End;
 use crate::copy::records::Form;
 use crate::postgres::manifest::Checksum;
 use crate::postgres::page::SEGMENT_PAGES;

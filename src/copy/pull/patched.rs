@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::assemble::{Assembly, Received, Receiving};
 use super::listing::Scope;
-use super::pending::{Basis, End, Expect};
+use super::pending::{Basis, Expect};
 use super::sending::{Begun, Prepared, Refused, Sending, read_window};
 use super::{Task, blocks, regular};
 use crate::agent::connection::{Answer, Answers};
@@ -21,6 +21,7 @@ use crate::agent::message::{Entry, FetchMode, Response, Since};
 use crate::agent::source::WINDOW;
 use crate::base::error::{PathContext, PathError};
 use crate::copy::compare::Action;
+use crate::copy::conversation::End;
 use crate::copy::records::Known;
 use crate::postgres::page::{Fork, PAGE_SIZE, SEGMENT_PAGES, relation_file};
 

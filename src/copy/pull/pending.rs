@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::Task;
 use super::blocks::Old;
-use crate::copy::CopyError;
 use crate::copy::local::LocalHash;
 
 /// A request whose answer is due.
@@ -34,18 +33,4 @@ pub(super) struct Basis {
     pub(super) file: File,
     /// Where pages that stay are read: this file, or the previous backup's when they share their blocks.
     pub(super) read_back: File,
-}
-
-/// Why a conversation ended before its time.
-pub(super) enum End {
-    /// The connection broke: another may serve.
-    Lost(CopyError),
-    /// Another connection would not help.
-    Fatal(CopyError),
-}
-
-impl<E: Into<CopyError>> From<E> for End {
-    fn from(error: E) -> End {
-        End::Fatal(error.into())
-    }
 }

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use super::pending::{Basis, End, Expect, Pending};
+use super::pending::{Basis, Expect, Pending};
 use super::window::Window;
 use super::{Outcome, Pull, Task, regular};
 use crate::agent::connection::Requests;
@@ -19,6 +19,7 @@ use crate::base::error::{PathContext, PathError};
 use crate::base::sys;
 use crate::copy::CopyError;
 use crate::copy::compare::{Action, delta_for, linkable};
+use crate::copy::conversation::End;
 use crate::copy::local;
 use crate::copy::plan::Reuse;
 use crate::copy::records::{FileChecksum, Form};
@@ -143,12 +144,14 @@ impl Sending<'_> {
         Ok(Begun::Done)
     }
 
+    /// The file that the new one may be like.
+    fn old_file(&self, task: &Task) -> Result<Option<PathBuf>, CopyError> {
+        let reference = self.pull.reference_path(task)?;
+        Ok(reference.filter(|path| regular(path).is_some()))
+    }
+
     fn compare(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
-        let Some(reference) = self
-            .pull
-            .reference_path(task)?
-            .filter(|path| regular(path).is_some())
-        else {
+        let Some(reference) = self.old_file(task)? else {
             return Ok(Begun::Differently(Action::Whole));
         };
         self.fetch(task, FetchMode::HashOnly)?;
@@ -162,11 +165,7 @@ impl Sending<'_> {
 
     /// The previous backup's pages are written to the new file while they are described, so that the answer only patches.
     fn pages(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
-        let Some(reference) = self
-            .pull
-            .reference_path(task)?
-            .filter(|path| regular(path).is_some())
-        else {
+        let Some(reference) = self.old_file(task)? else {
             return Ok(Begun::Differently(Action::Whole));
         };
         let Prepared { old, basis, shared } = self.prepare(task, &reference)?;
@@ -231,11 +230,7 @@ impl Sending<'_> {
     }
 
     fn rolling(&mut self, task: &Task, started: Instant) -> Result<Begun, Refused> {
-        let Some(reference) = self
-            .pull
-            .reference_path(task)?
-            .filter(|path| regular(path).is_some())
-        else {
+        let Some(reference) = self.old_file(task)? else {
             return Ok(Begun::Differently(Action::Whole));
         };
         let mut old = File::open(&reference).at("open", &reference)?;

@@ -8,33 +8,20 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::reading::Reading;
 use super::{Push, SYNC_AT_ONCE, State, Task};
-use crate::agent::connection::{
-    AgentError, Answer, Answers, ConnectError, Connection, Requests, next_answer,
-};
+use crate::agent::connection::{AgentError, Answer, Answers, Connection, Requests, next_answer};
 use crate::agent::delta;
 use crate::agent::message::bytes_of;
 use crate::agent::message::{CHUNK, HASH_SIZE, Request, Response};
 use crate::agent::source::WINDOW;
 use crate::base::error::PathError;
-use crate::base::interrupt;
 use crate::copy::CopyError;
+use crate::copy::conversation::{End, keep_at, lost};
 use crate::postgres::page::PAGE_SIZE;
 use crate::transport::frame::FrameError;
 use crate::transport::patience::Stop;
 
 /// Requests under way per worker. Each may bring in the hashes of a whole segment file (2 MiB).
 const PIPELINE: usize = 8;
-
-enum End {
-    Lost(CopyError),
-    Fatal(CopyError),
-}
-
-impl<E: Into<CopyError>> From<E> for End {
-    fn from(error: E) -> End {
-        End::Fatal(error.into())
-    }
-}
 
 /// An answer that is due.
 struct Pending {
@@ -54,55 +41,19 @@ enum Expect {
 
 /// Works until there is nothing left, connecting again as often as the plan says.
 pub(super) fn work(push: &Push) {
-    let mut attempt = 0;
     // Files whose sync was due when a connection broke: the next one sees to it.
     let mut unsynced = Vec::new();
-    loop {
-        let stop = push.queue.stop.child();
-        let end = match Connection::open_own(push.destination, push.plan.compress, &stop) {
-            Ok(mut connection) => {
-                let end = converse(push, &mut connection, &stop, &mut unsynced);
-                let sent = connection.split().map_or(0, |(requests, _)| requests.written());
-                push.tally
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .wire_bytes += sent;
-                end
-            }
-            Err(ConnectError::Path(error)) => Err(End::Fatal(error.into())),
-            Err(ConnectError::Transport(error)) => Err(End::Lost(error.into())),
-            Err(error @ ConnectError::CannotRun { .. }) => {
-                let host = push.destination.describe();
-                Err(End::Lost(CopyError::Remote {
-                    host,
-                    message: error.to_string(),
-                }))
-            }
-        };
-        match end {
-            Ok(()) => return,
-            Err(End::Lost(error)) if attempt < push.plan.retries.times && push.queue.stop.check().is_ok() => {
-                attempt += 1;
-                let pause = push.plan.retries.sleep;
-                push.reporter.warning(&format!(
-                    "{error}: connecting again in {} seconds ({attempt} of {})",
-                    pause.as_secs(),
-                    push.plan.retries.times
-                ));
-                let until = Instant::now() + pause;
-                while Instant::now() < until && push.queue.stop.check().is_ok() {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-            }
-            Err(End::Lost(error) | End::Fatal(error)) => {
-                push.queue.fail(match interrupt::check() {
-                    Ok(()) => error,
-                    Err(interrupted) => interrupted.into(),
-                });
-                return;
-            }
-        }
-    }
+    keep_at(&push.queue, push.plan.retries, push.reporter, |stop| {
+        let mut connection = Connection::open_own(push.destination, push.plan.compress, stop)
+            .map_err(|error| End::unreachable(error, push.destination))?;
+        let end = converse(push, &mut connection, stop, &mut unsynced);
+        let sent = connection.split().map_or(0, |(requests, _)| requests.written());
+        push.tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wire_bytes += sent;
+        end
+    });
 }
 
 fn converse(
@@ -112,12 +63,7 @@ fn converse(
     unsynced: &mut Vec<Vec<u8>>,
 ) -> Result<(), End> {
     let host = connection.host().to_owned();
-    let lost = |source: FrameError| {
-        CopyError::from(AgentError::Lost {
-            host: host.clone(),
-            source,
-        })
-    };
+    let lost = lost(&host);
     for paths in unsynced.chunks(SYNC_AT_ONCE) {
         sync(connection, paths.to_vec())?;
     }
@@ -142,20 +88,7 @@ fn converse(
         for left in &pending {
             push.queue.again(left.task);
         }
-        let sent = sending.join().unwrap_or_else(|_| {
-            let message = "the sending thread failed".to_owned();
-            Err(End::Fatal(CopyError::Remote {
-                host: host.clone(),
-                message,
-            }))
-        });
-        match (received, sent) {
-            (Err(End::Lost(_)), Err(End::Fatal(error))) | (Err(End::Fatal(error)), _) => {
-                Err(End::Fatal(error))
-            }
-            (Err(lost), _) => Err(lost),
-            (Ok(()), sent) => sent,
-        }
+        End::of_both(received, sending.join(), &host)
     })?;
     sync(connection, Vec::new())?;
     unsynced.clear();
