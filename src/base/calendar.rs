@@ -72,6 +72,12 @@ pub fn local(naive: NaiveDateTime) -> Option<Timestamp> {
         .map(|time| time.fixed_offset())
 }
 
+/// The same moment in the time of this machine.
+#[must_use]
+pub fn here(time: &Timestamp) -> Timestamp {
+    time.with_timezone(&Local).fixed_offset()
+}
+
 /// Seconds since the epoch with microseconds, as Python's `timestamp()`.
 #[must_use]
 #[allow(clippy::cast_precision_loss)] // microseconds fit a double for the next 280 years

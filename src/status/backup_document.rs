@@ -9,7 +9,7 @@ use crate::catalog::python_literal::{Literal, repr, string_repr};
 /// How points in time are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dates {
-    /// `2026-11-20T21:07:00.123456+00:00`
+    /// `2026-11-20T21:07:00.123456+00:00`, in the time of this machine
     Iso,
     /// `Fri Nov 20 21:07:00 2026`
     Ctime,
@@ -20,7 +20,7 @@ pub enum Dates {
 pub fn backup_document(backup: &BackupInfo, dates: Dates) -> Map<String, Value> {
     let time = |time: &Option<Timestamp>| match (time, dates) {
         (None, _) => Value::Null,
-        (Some(time), Dates::Iso) => json!(calendar::python_iso(time)),
+        (Some(time), Dates::Iso) => json!(calendar::python_iso(&calendar::here(time))),
         (Some(time), Dates::Ctime) => json!(calendar::ctime(time)),
     };
     let mut document = Map::new();
