@@ -14,7 +14,7 @@ use super::normalise;
 use crate::support::cluster::Version;
 use crate::support::lab::{Lab, LabOptions, Shipping};
 use crate::support::process::{Account, Finished};
-use crate::support::scratch::write_file;
+use crate::support::scratch::{make_directory, write_file};
 use crate::support::tool::Tool;
 use crate::support::{diff, tree};
 
@@ -62,6 +62,15 @@ impl Live {
             .sql("SELECT pg_logical_emit_message(false, 'test', 'something to switch for')");
     }
 
+    /// Leaves nothing but WAL.
+    fn forget_backups(&self) {
+        for part in ["base", "meta"] {
+            let directory = self.lab.manager.server("main").join(part);
+            std::fs::remove_dir_all(&directory).unwrap();
+            make_directory(&directory, &self.lab.manager.account);
+        }
+    }
+
     /// What the hooks were told. Whether the history file of a backup is in incoming when the command looks is
     /// PostgreSQL's affair: it ships that file after the last segment.
     fn hooks(&self) -> String {
@@ -89,6 +98,13 @@ const fn live(name: &'static str, arguments: &'static str, server: &'static str)
         name,
         arguments,
         server,
+    }
+}
+
+impl LiveCase {
+    /// Whether the catalog has WAL only.
+    fn is_first(&self) -> bool {
+        self.name.starts_with("first_")
     }
 }
 
@@ -134,6 +150,8 @@ const CASES: &[LiveCase] = &[
     live("backup_copy", "backup --reuse-backup=copy main", ""),
     live("backup_no_reuse", "backup --reuse-backup=off main", ""),
     live("backup_manifest", "backup --manifest main", ""),
+    live("first_backup", "backup main", ""),
+    live("first_backup_worm", "backup main", "worm_mode = on"),
     live("backup_ssh_down", "backup main", NO_SSH),
     live("backup_postgresql_down", "backup main", NO_POSTGRESQL),
     live(
@@ -163,7 +181,7 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for case in CASES {
         // differences.md: "nagios and json".
-        let kinds: &[&str] = if case.name == "check_nagios" {
+        let kinds: &[&str] = if case.name == "check_nagios" || case.is_first() {
             &["console"]
         } else {
             &["console", "json"]
@@ -188,6 +206,9 @@ fn compare(fixtures: &Fixtures, case: &LiveCase, format: &str) -> Result<(), Fai
     let live = fixtures.live().lock().unwrap_or_else(PoisonError::into_inner);
     let [expected, actual] = [&fixtures.barman, &fixtures.barkeep].map(|tool| {
         live.restore_catalog();
+        if case.is_first() {
+            live.forget_backups();
+        }
         let lines = case
             .server
             .replace(

@@ -111,8 +111,8 @@ fn build(line: &str, state: &State, id: Option<&str>) -> Case {
     if program != "barman" {
         row = row.program(program);
     }
-    // differences.md, "nagios and json"; the document of sync-info would be one text, in Barman's chance order.
-    if ["--nagios", "get-wal", "sync-info"]
+    // differences.md, "nagios and json"; the documents of sync-info and diagnose would be one text.
+    if ["--nagios", "get-wal", "sync-info", "diagnose"]
         .iter()
         .any(|word| shown.contains(word))
     {
