@@ -45,6 +45,9 @@ pub(super) struct WalArchive {
     /// Send up to this many of the segments that wait behind WAL_PATH along with it; 0 sends it alone
     #[arg(long, value_name = "SEGMENTS", value_parser = value::non_negative, default_value = "31", allow_negative_numbers = true)]
     look_ahead: u32,
+    /// Be the process in the background, which sends what waits behind this segment
+    #[arg(long, hide = true, value_name = "WAL_NAME")]
+    send_behind: Option<String>,
     #[command(flatten)]
     server: client::HostArguments,
     /// The WAL file: what %p stands for in archive_command
@@ -94,12 +97,18 @@ impl Compression {
 /// Runs the program.
 pub(super) fn main(arguments: &[OsString]) -> ExitCode {
     client::run(&WalArchive::command(), arguments, |matches, console| {
-        WalArchive::from_arg_matches(matches).map(|parsed| parsed.call().run(console))
+        WalArchive::from_arg_matches(matches).map(|mut parsed| match parsed.send_behind.take() {
+            Some(last) => {
+                parsed.call(Vec::new()).send_behind(&last);
+                0
+            }
+            None => parsed.call(arguments.to_vec()).run(console),
+        })
     })
 }
 
 impl WalArchive {
-    fn call(self) -> wal_archive::WalArchive {
+    fn call(self, background: Vec<OsString>) -> wal_archive::WalArchive {
         wal_archive::WalArchive {
             remote: self.host.remote(self.server.barman_host),
             server: self.server.server_name,
@@ -112,6 +121,7 @@ impl WalArchive {
             look_ahead: self.look_ahead,
             private_directory: client::private_directory(),
             temporary_directory: std::env::temp_dir(),
+            background,
         }
     }
 }

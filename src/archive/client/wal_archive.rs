@@ -4,15 +4,17 @@
 //! to this call, or to an earlier one, about exactly the content that the file has now ([`acknowledged`]).
 //!
 //! PostgreSQL asks for one segment at a time. While it waits, the segments behind that one that are ready to be archived
-//! travel in the same stream ([`followers`]), over a connection that an earlier call has left ([`Master`]). Both are ways to
-//! be faster and nothing else: where anything about them is wrong, the one file goes over a connection of its own, as it
+//! travel in the same stream ([`followers`]), over a connection that an earlier call has left ([`Master`]); and while it asks
+//! for those, the next ones travel ([`ahead`]). All these are ways to be faster and nothing else: where anything about them is wrong, the one file goes over a connection of its own, as it
 //! does with Barman's program. The other side cannot tell the difference; a delivery of several files is as old as
 //! `put-wal` is.
 
 mod acknowledged;
+mod ahead;
 mod followers;
 mod stream;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
@@ -66,6 +68,8 @@ pub struct WalArchive {
     pub private_directory: PathBuf,
     /// Where the compressed copy is put meanwhile, without a name.
     pub temporary_directory: PathBuf,
+    /// The name and the arguments with which this program runs [`WalArchive::send_behind`]; empty for no such process.
+    pub background: Vec<OsString>,
 }
 
 impl WalArchive {
@@ -128,7 +132,7 @@ impl WalArchive {
         };
         let acknowledged = self.acknowledged(&directory);
         if let Some(acknowledged) = &acknowledged
-            && acknowledged.holds(&self.wal_path)
+            && (acknowledged.holds(&self.wal_path) || acknowledged.awaits(&self.wal_path))
         {
             return Ok(0);
         }
@@ -208,6 +212,9 @@ impl WalArchive {
         let (next, reason) = match self.deliver(&files, &route, console) {
             Ok((0, sent)) => {
                 note(lead, &sent, console);
+                if let Some(last) = files.get(sent.len().saturating_sub(1)) {
+                    self.go_on_behind(last);
+                }
                 return Together::Ended(0);
             }
             Ok((SSH_FAILED, _)) if route.may_be_to_blame(begun) => (
@@ -371,8 +378,8 @@ impl Route {
 }
 
 /// Notes what was acknowledged beyond what was asked for. Where that fails it is sent again, which is slow and no more.
-fn note(lead: Lead<'_>, sent: &[Sent], console: &mut Console<'_>) {
-    if let Err(error) = lead.record(sent.get(1..).unwrap_or_default()) {
+fn note(mut lead: Lead<'_>, sent: &[Sent], console: &mut Console<'_>) {
+    if let Err(error) = lead.record(sent.get(1..).unwrap_or_default(), false) {
         console.warning(format_args!("WAL files will be sent a second time: {error}"));
     }
 }

@@ -24,7 +24,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -39,6 +39,10 @@ use crate::base::lock::{LockError, LockFile};
 const VALIDITY: Duration = Duration::from_secs(120);
 /// How long nothing is sent ahead after an attempt that did not come to a good end.
 const ALONE: Duration = Duration::from_secs(60);
+/// How long a call waits for a note, and how often it looks. A delivery takes ten seconds at most, and what the network is
+/// slower than expected.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(3);
 /// The first line of the file.
 const TITLE: &str = "barman-wal-archive 1";
 
@@ -115,6 +119,22 @@ impl Acknowledged {
         }
     }
 
+    /// Waits for as long as another process sends ahead, until it has noted this file. Says whether it has.
+    pub(super) fn awaits(&self, path: &Path) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            match LockFile::owner(&self.lock) {
+                Ok(Some(_)) => {}
+                _ => return self.holds(path),
+            }
+            std::thread::sleep(LOOK);
+            if self.holds(path) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The right to send ahead; `None` while another call has it, or after an attempt that failed.
     ///
     /// # Errors
@@ -155,8 +175,9 @@ impl Acknowledged {
 }
 
 impl Lead<'_> {
-    /// Notes what the backup host has acknowledged.
-    pub(super) fn record(mut self, sent: &[Sent]) -> Result<(), PathError> {
+    /// Notes what the backup host has acknowledged. With `more` the lead is kept for another delivery, and the pause that
+    /// its failure would bring stays noted.
+    pub(super) fn record(&mut self, sent: &[Sent], more: bool) -> Result<(), PathError> {
         let time = now();
         self.notes
             .notes
@@ -165,7 +186,8 @@ impl Lead<'_> {
             sent: sent.clone(),
             time,
         }));
-        self.notes.alone_until = 0;
+        self.notes.notes.retain(|note| note.counts(time));
+        self.notes.alone_until = if more { time + ALONE.as_secs() } else { 0 };
         durable::write(&self.place.file, self.notes.text().as_bytes())
     }
 }
@@ -257,7 +279,12 @@ mod tests {
         let sandbox = Sandbox::new();
         let (place, path) = place(&sandbox, "a");
         assert!(!place.holds(&path));
-        place.lead().unwrap().unwrap().record(&[sent(&path)]).unwrap();
+        place
+            .lead()
+            .unwrap()
+            .unwrap()
+            .record(&[sent(&path)], false)
+            .unwrap();
         assert!(place.holds(&path));
         // Another way, and another directory with the same content.
         assert!(!self::place(&sandbox, "b").0.holds(&path));
@@ -275,6 +302,27 @@ mod tests {
         assert!(!place.holds(&path));
         fs::remove_file(&path).unwrap();
         assert!(!place.holds(&path));
+    }
+
+    #[test]
+    fn a_call_waits_for_what_another_sends() {
+        let sandbox = Sandbox::new();
+        let (place, path) = place(&sandbox, "a");
+        // Nobody sends.
+        assert!(!place.awaits(&path));
+        let mut lead = place.lead().unwrap().unwrap();
+        let both = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                both.wait();
+                lead.record(&[sent(&path)], true).unwrap();
+                drop(lead);
+            });
+            both.wait();
+            assert!(place.awaits(&path));
+        });
+        // A sender that was killed while there was more.
+        assert!(place.lead().unwrap().is_none());
     }
 
     #[test]
@@ -301,7 +349,12 @@ mod tests {
         // It never recorded anything.
         assert!(place.lead().unwrap().is_none());
         fs::remove_file(&place.file).unwrap();
-        place.lead().unwrap().unwrap().record(&[sent(&path)]).unwrap();
+        place
+            .lead()
+            .unwrap()
+            .unwrap()
+            .record(&[sent(&path)], false)
+            .unwrap();
         assert!(place.lead().unwrap().is_some());
         // A pause from a clock that has been set back since.
         let far = Notes {

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::put_wal::base_name;
 use crate::postgres::wal_header::valid_segment_size;
-use crate::postgres::wal_name::WalKind;
+use crate::postgres::wal_name::{SegmentName, WalKind};
 
+/// Where PostgreSQL notes which files of the directory above are to be archived.
+const STATUS: &str = "archive_status";
 /// The most bytes that are sent with one call.
 const MOST_BYTES: u64 = 512 << 20;
 
@@ -23,16 +25,50 @@ pub(super) fn followers(first: &Path, limit: u32) -> Vec<PathBuf> {
         return Vec::new();
     };
     let size = metadata.len();
-    let status = directory.join("archive_status");
-    let waits = |name: &str| status.join(format!("{name}.ready")).is_file();
-    if !valid_segment_size(size) || !waits(&base_name(first)) {
+    let status = directory.join(STATUS);
+    if !valid_segment_size(size) || !is_ready(&status, &base_name(first)) {
         return Vec::new();
     }
     let room = (MOST_BYTES / size).saturating_sub(1).min(u64::from(limit));
-    std::iter::successors(Some(segment.next(size)), |name| Some(name.next(size)))
-        .take(usize::try_from(room).unwrap_or_default())
+    run(directory, segment.next(size), size, room)
+}
+
+/// The files that wait behind `last`, which has been sent: as [`followers`].
+pub(super) fn behind(last: &Path, limit: u32) -> Vec<PathBuf> {
+    let (Some(WalKind::Segment(segment)), Some(directory), Ok(metadata)) =
+        (WalKind::of(&base_name(last)), last.parent(), last.metadata())
+    else {
+        return Vec::new();
+    };
+    let size = metadata.len();
+    if !valid_segment_size(size) {
+        return Vec::new();
+    }
+    run(
+        directory,
+        segment.next(size),
+        size,
+        (MOST_BYTES / size).min(u64::from(limit)),
+    )
+}
+
+/// Whether PostgreSQL has still to ask for this file.
+pub(super) fn waits(path: &Path) -> bool {
+    path.parent()
+        .is_some_and(|directory| is_ready(&directory.join(STATUS), &base_name(path)))
+}
+
+fn is_ready(status: &Path, name: &str) -> bool {
+    status.join(format!("{name}.ready")).is_file()
+}
+
+/// At most `limit` files from the segment `from` on, which are of this size, without a gap.
+fn run(directory: &Path, from: SegmentName, size: u64, limit: u64) -> Vec<PathBuf> {
+    let status = directory.join(STATUS);
+    std::iter::successors(Some(from), |name| Some(name.next(size)))
+        .take(usize::try_from(limit).unwrap_or_default())
         .map(|name| name.to_string())
-        .take_while(|name| waits(name))
+        .take_while(|name| is_ready(&status, name))
         .map(|name| directory.join(name))
         .take_while(|path| {
             path.metadata()

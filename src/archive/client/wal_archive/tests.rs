@@ -30,6 +30,7 @@ fn program(sandbox: &Sandbox, script: &str) -> WalArchive {
         look_ahead: 0,
         private_directory: sandbox.root.join("private"),
         temporary_directory: sandbox.root.clone(),
+        background: Vec::new(),
     }
 }
 
@@ -111,6 +112,58 @@ fn segments_that_wait_travel_ahead_and_are_not_sent_again() {
         program.server = "other".to_owned();
         assert_eq!(run_for(&program, &paths[1]), quiet);
         assert_eq!(calls(&sandbox), 4);
+    }
+}
+
+/// PostgreSQL takes notice that these are archived.
+fn take_notice(paths: &[PathBuf]) {
+    for path in paths {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let status = path.with_file_name("archive_status");
+        let ready = status.join(format!("{name}.ready"));
+        fs::rename(ready, status.join(format!("{name}.done"))).unwrap();
+    }
+}
+
+#[test]
+fn what_waits_behind_a_delivery_is_sent_in_the_background() {
+    let sandbox = Sandbox::new();
+    let (mut program, paths) = backlog(&sandbox, COUNTING, 14);
+    program.look_ahead = 3;
+    let quiet = (0, String::new(), String::new());
+    assert_eq!(run_for(&program, &paths[0]), quiet);
+    take_notice(&paths[..4]);
+    // PostgreSQL has asked for all of the first delivery, and then for nothing.
+    program.send_behind("000000010000000000000004");
+    assert_eq!(calls(&sandbox), 3);
+    assert_eq!(delivered(&sandbox, "stream-2").len(), 3);
+    assert_eq!(delivered(&sandbox, "stream-3").len(), 3);
+    for path in &paths[4..10] {
+        assert_eq!(run_for(&program, path), quiet);
+    }
+    assert_eq!(calls(&sandbox), 3);
+    // The lead has been given back.
+    assert_eq!(run_for(&program, &paths[10]), quiet);
+    assert_eq!(delivered(&sandbox, "stream-4").len(), 4);
+    // Not behind what is no segment, and not without an end of what waits.
+    program.send_behind("00000002.history");
+    program.send_behind("00000001000000000000000E");
+    assert_eq!(calls(&sandbox), 4);
+}
+
+#[test]
+fn what_fails_in_the_background_is_sent_file_by_file() {
+    let sandbox = Sandbox::new();
+    let script = format!("{COUNTING}; [ $(wc -l < calls) != 2 ] || exit 7");
+    let (mut program, paths) = backlog(&sandbox, &script, 9);
+    program.look_ahead = 3;
+    assert_eq!(run_for(&program, &paths[0]).0, 0);
+    take_notice(&paths[..4]);
+    program.send_behind("000000010000000000000004");
+    assert_eq!(calls(&sandbox), 2);
+    for (path, calls_by_then) in paths[4..8].iter().zip(3..) {
+        assert_eq!(run_for(&program, path), (0, String::new(), String::new()));
+        assert_eq!(calls(&sandbox), calls_by_then);
     }
 }
 
