@@ -8,6 +8,7 @@ use super::session::ssh_host;
 use crate::archive::put_wal::{PutWalError, put_wal};
 use crate::archive::{Places, wal_codec};
 use crate::base::report::Reporter;
+use crate::transport;
 
 /// Take WAL files from standard input, as a tar stream, into the incoming directory of a server
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,8 @@ impl PutWal {
             return Ok(());
         }
         let input = std::io::stdin().lock();
+        // What sshd does not get rid of at once costs it time.
+        transport::widen(&input);
         let delivered =
             put_wal(&Places::of(server)?, &wal_codec(server), input).map_err(|error| match error {
                 // Barman's words: its reader of tar streams raises them.

@@ -1,6 +1,7 @@
 //! Commands as child processes: on this host, and over ssh programs that are not OpenSSH.
 
 use std::io::{PipeReader, PipeWriter};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -75,7 +76,11 @@ fn prepare(words: &[String], command: &str) -> Command {
 /// A pipe of up to 1 MiB (less where `/proc/sys/fs/pipe-max-size` says so).
 pub(crate) fn pipe() -> Result<(PipeReader, PipeWriter), TransportError> {
     let (reader, writer) = std::io::pipe().map_err(|source| PathError::new("create", "pipe", source))?;
-    // A smaller pipe is slower, not wrong.
-    let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+    widen(&reader);
     Ok((reader, writer))
+}
+
+/// Makes a pipe as large as [`pipe`] does, if it is one. A smaller one is slower, not wrong.
+pub(crate) fn widen(pipe: impl AsFd) {
+    let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
 }

@@ -14,7 +14,7 @@ mod remote;
 mod ssh_failure;
 
 pub use bounded::run_while;
-pub(crate) use direct::pipe;
+pub(crate) use direct::{pipe, widen};
 pub(crate) use master::{faster_ciphers, is_openssh};
 pub use remote::{Channel, Ending, Remote, RunOutput, SshOptions};
 pub use ssh_failure::SshFailure;

@@ -12,6 +12,7 @@
 mod acknowledged;
 mod ahead;
 mod followers;
+mod hashes;
 mod stream;
 
 use std::ffi::OsString;

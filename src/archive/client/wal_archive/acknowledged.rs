@@ -28,7 +28,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::stream::{Sent, fingerprint};
+use super::hashes::fingerprint;
+use super::stream::Sent;
 use crate::archive::client::private_directory::PrivateDirectory;
 use crate::archive::put_wal::base_name;
 use crate::base::durable;

@@ -1,15 +1,16 @@
 //! What is sent: a tar stream that holds the WAL files and, as its last member, the list of their checksums.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::archive::put_wal::{base_name, hexadecimal};
+use super::hashes::{Hashes, shorter};
+use crate::archive::put_wal::base_name;
 use crate::base::error::strerror;
 use crate::codec::encode::Encoder;
 use crate::codec::wal::copy;
@@ -18,7 +19,9 @@ use crate::codec::{Compression, Level};
 /// After this time no further file joins the stream: PostgreSQL waits for the first one all the while.
 const TIME_FOR_FOLLOWERS: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 10 });
 
-const BUFFER: usize = 256 * 1024;
+/// How long the first file's content waits for its hashes. The other side starts its program meanwhile: what it got before
+/// that, sshd would keep in a buffer that grows in small steps, at a cost of milliseconds.
+const HEAD_START: Duration = Duration::from_millis(15);
 
 /// Why a stream was not written to its end.
 pub(super) enum Broken {
@@ -63,7 +66,7 @@ impl Form<'_> {
             if !sent.is_empty() && begun.elapsed() > TIME_FOR_FOLLOWERS {
                 break;
             }
-            let (file, checksum) = self.member(&mut tar, path)?;
+            let (file, checksum) = self.member(&mut tar, path, sent.is_empty())?;
             list.push_str(&format!("{checksum} *{}\n", file.name));
             sent.push(file);
         }
@@ -79,7 +82,12 @@ impl Form<'_> {
     }
 
     /// Writes one file, and returns it with the checksum of what is in the stream.
-    fn member<W: Write>(&self, tar: &mut tar::Builder<W>, path: &Path) -> Result<(Sent, String), Broken> {
+    fn member<W: Write>(
+        &self,
+        tar: &mut tar::Builder<W>,
+        path: &Path,
+        first: bool,
+    ) -> Result<(Sent, String), Broken> {
         let failed = |action: &str, error: &io::Error| {
             Broken::File(format!(
                 "cannot {action} \"{}\": {}",
@@ -87,30 +95,17 @@ impl Form<'_> {
                 strerror(error)
             ))
         };
-        let mut plain = File::open(path).map_err(|error| failed("open", &error))?;
+        let plain = File::open(path).map_err(|error| failed("open", &error))?;
         let before = plain.metadata().map_err(|error| failed("stat", &error))?;
-        let mut hash = Xxh3::new();
-        let mut checksum = Checksum::new(self.md5);
-        if self.compression.is_some() {
-            let mut packed = self
-                .packed(&mut Watched(&mut plain, |bytes: &[u8]| hash.update(bytes)))
-                .map_err(|error| failed("compress", &error))?;
-            let size = packed
-                .stream_position()
-                .and_then(|size| packed.seek(SeekFrom::Start(0)).map(|_| size))
-                .map_err(|error| failed("compress", &error))?;
-            begin(tar, path, &before, size).map_err(Broken::Output)?;
-            pump(&mut packed, size, tar.get_mut(), |bytes| checksum.update(bytes))
+        let (hash, checksum) = if self.compression.is_some() {
+            self.send_packed(tar, path, &plain, &before)
         } else {
-            begin(tar, path, &before, before.len()).map_err(Broken::Output)?;
-            pump(&mut plain, before.len(), tar.get_mut(), |bytes| {
-                hash.update(bytes);
-                checksum.update(bytes);
-            })
+            self.send_plain(tar, path, &plain, &before, first)
         }
-        .map_err(|broken| match broken {
-            Pump::Read(error) => failed("send", &error),
-            Pump::Write(error) => Broken::Output(error),
+        .map_err(|unsent| match unsent {
+            Unsent::Compress(error) => failed("compress", &error),
+            Unsent::Read(error) => failed("send", &error),
+            Unsent::Write(error) => Broken::Output(error),
         })?;
         if !is_unchanged(&plain, &before, path) {
             return Err(Broken::File(format!(
@@ -121,9 +116,65 @@ impl Form<'_> {
         let sent = Sent {
             name: base_name(path),
             size: before.len(),
-            hash: hash.digest128(),
+            hash,
         };
-        Ok((sent, checksum.finish()))
+        Ok((sent, checksum))
+    }
+
+    /// Sends a file as it is, without copying its content here, while another thread hashes it. What was hashed and what is
+    /// sent are compared by the other side.
+    fn send_plain<W: Write>(
+        &self,
+        tar: &mut tar::Builder<W>,
+        path: &Path,
+        plain: &File,
+        before: &Metadata,
+        first: bool,
+    ) -> Result<(u128, String), Unsent> {
+        let size = before.len();
+        std::thread::scope(|scope| {
+            let (done, hashed) = mpsc::channel();
+            scope.spawn(move || {
+                // Nobody listens when the other side has gone.
+                let _ = done.send(Hashes::of(plain, size, self.md5));
+            });
+            let early = first.then(|| hashed.recv_timeout(HEAD_START).ok()).flatten();
+            begin(tar, path, before, size).map_err(Unsent::Write)?;
+            let sent = io::copy(&mut plain.take(size), tar.get_mut()).map_err(Unsent::Write)?;
+            if sent < size {
+                return Err(Unsent::Read(shorter()));
+            }
+            pad(size, tar.get_mut()).map_err(Unsent::Write)?;
+            let hashes = match early {
+                Some(hashes) => hashes,
+                None => hashed
+                    .recv()
+                    .map_err(|_| Unsent::Read(io::ErrorKind::Other.into()))?,
+            };
+            let hashes = hashes.map_err(Unsent::Read)?;
+            Ok((hashes.fingerprint, hashes.checksum))
+        })
+    }
+
+    /// Sends a file compressed.
+    fn send_packed<W: Write>(
+        &self,
+        tar: &mut tar::Builder<W>,
+        path: &Path,
+        mut plain: &File,
+        before: &Metadata,
+    ) -> Result<(u128, String), Unsent> {
+        let mut hash = Xxh3::new();
+        let mut packed = self
+            .packed(&mut Watched(&mut plain, |bytes: &[u8]| hash.update(bytes)))
+            .map_err(Unsent::Compress)?;
+        let size = packed.stream_position().map_err(Unsent::Compress)?;
+        let hashes = Hashes::of(&packed, size, self.md5).map_err(Unsent::Compress)?;
+        packed.rewind().map_err(Unsent::Compress)?;
+        begin(tar, path, before, size).map_err(Unsent::Write)?;
+        io::copy(&mut packed, tar.get_mut()).map_err(Unsent::Write)?;
+        pad(size, tar.get_mut()).map_err(Unsent::Write)?;
+        Ok((hash.digest128(), hashes.checksum))
     }
 
     /// A compressed copy of a stream in a file without a name, which is at its end.
@@ -174,51 +225,17 @@ fn begin<W: Write>(tar: &mut tar::Builder<W>, path: &Path, metadata: &Metadata, 
     tar.get_mut().write_all(header.as_bytes())
 }
 
-enum Pump {
+/// What a tar member of `size` bytes needs behind them.
+fn pad(size: u64, output: &mut impl Write) -> io::Result<()> {
+    let padding = usize::try_from(size.next_multiple_of(512) - size).unwrap_or_default();
+    output.write_all([0; 512].get(..padding).unwrap_or_default())
+}
+
+/// Why a member was not sent.
+enum Unsent {
+    Compress(io::Error),
     Read(io::Error),
     Write(io::Error),
-}
-
-/// Copies exactly `size` bytes and what a tar member needs behind them. (The builder would copy in pieces of 8 KiB.)
-fn pump(
-    input: &mut dyn Read,
-    size: u64,
-    output: &mut impl Write,
-    mut watch: impl FnMut(&[u8]),
-) -> Result<(), Pump> {
-    let mut buffer = vec![0; BUFFER];
-    let mut left = size;
-    while left > 0 {
-        let room = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
-        let count = match input.read(buffer.get_mut(..room).unwrap_or_default()) {
-            Ok(0) => {
-                let shorter = "the file became shorter while it was sent";
-                return Err(Pump::Read(io::Error::new(io::ErrorKind::UnexpectedEof, shorter)));
-            }
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Pump::Read(error)),
-        };
-        let bytes = buffer.get(..count).unwrap_or_default();
-        watch(bytes);
-        output.write_all(bytes).map_err(Pump::Write)?;
-        left -= count as u64;
-    }
-    let padding = usize::try_from(size.next_multiple_of(512) - size).unwrap_or_default();
-    output
-        .write_all([0; 512].get(..padding).unwrap_or_default())
-        .map_err(Pump::Write)
-}
-
-/// What PostgreSQL wrote into a file: the size and XXH3-128 of its content.
-pub(super) fn fingerprint(path: &Path) -> io::Result<(u64, u128)> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let mut hash = Xxh3::new();
-    match pump(&mut file, size, &mut io::sink(), |bytes| hash.update(bytes)) {
-        Ok(()) => Ok((size, hash.digest128())),
-        Err(Pump::Read(error) | Pump::Write(error)) => Err(error),
-    }
 }
 
 /// A file that nobody else can open and that vanishes with this process.
@@ -246,36 +263,6 @@ impl<R: Read, F: FnMut(&[u8])> Read for Watched<R, F> {
         let count = self.0.read(buffer)?;
         (self.1)(buffer.get(..count).unwrap_or_default());
         Ok(count)
-    }
-}
-
-/// The checksum of a member.
-enum Checksum {
-    Md5(md5::Md5),
-    Sha256(Sha256),
-}
-
-impl Checksum {
-    fn new(md5: bool) -> Checksum {
-        if md5 {
-            Checksum::Md5(md5::Md5::new())
-        } else {
-            Checksum::Sha256(Sha256::new())
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Checksum::Md5(hash) => hash.update(bytes),
-            Checksum::Sha256(hash) => hash.update(bytes),
-        }
-    }
-
-    fn finish(self) -> String {
-        match self {
-            Checksum::Md5(hash) => hexadecimal(&hash.finalize()),
-            Checksum::Sha256(hash) => hexadecimal(&hash.finalize()),
-        }
     }
 }
 
