@@ -4,7 +4,7 @@
 //! libpq is used, rather than a protocol implementation of our own, so that every keyword, service file, password
 //! file, TLS and GSSAPI setting means exactly what it means to psql. Facts: PostgreSQL documentation, chapter "libpq".
 //!
-//! This is one of the two files with unsafe code. The rules that make it sound:
+//! This is one of the two places with unsafe code. The rules that make it sound:
 //! * a `PGconn` belongs to exactly one [`Connection`], is never null, and is used through `&mut self` only, so that two
 //!   threads never use it at the same time (libpq's one condition on threads);
 //! * a `PGresult` and an array of options are freed by the value that received them, after their text was copied;
@@ -12,15 +12,20 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+mod library;
+
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
+use library::{
+    CONNECTION_OK, Library, PG_DIAG_SQLSTATE, PGRES_COMMAND_OK, PGRES_COPY_BOTH, PGRES_COPY_IN,
+    PGRES_COPY_OUT, PGRES_EMPTY_QUERY, PGRES_TUPLES_OK, PGconn, PGresult, library,
+};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pq_sys::{ConnStatusType, ExecStatusType, PGconn, PGresult};
 
 /// What the server or libpq answered instead of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +84,7 @@ impl Rows {
 /// A connection to a server. Dropping it closes it.
 #[derive(Debug)]
 pub struct Connection {
+    pq: &'static Library,
     raw: NonNull<PGconn>,
 }
 
@@ -93,6 +99,7 @@ impl Connection {
     /// # Errors
     /// libpq's text about the failure.
     pub fn open(options: &[(&str, &str)]) -> Result<Connection, String> {
+        let pq = library()?;
         let mut keywords = Vec::with_capacity(options.len());
         let mut values = Vec::with_capacity(options.len());
         for (keyword, value) in options {
@@ -102,13 +109,14 @@ impl Connection {
         let keyword_pointers = null_terminated(&keywords);
         let value_pointers = null_terminated(&values);
         // SAFETY: both arrays end with a null pointer, and their strings live until the end of this function.
-        let raw = unsafe { pq_sys::PQconnectdbParams(keyword_pointers.as_ptr(), value_pointers.as_ptr(), 1) };
+        let raw = unsafe { (pq.PQconnectdbParams)(keyword_pointers.as_ptr(), value_pointers.as_ptr(), 1) };
         let connection = Connection {
+            pq,
             raw: NonNull::new(raw).ok_or_else(|| "out of memory".to_owned())?,
         };
         if connection.is_open() {
             // SAFETY: the connection is valid; the callback has the required signature and ignores its argument.
-            unsafe { pq_sys::PQsetNoticeProcessor(raw, Some(log_notice), ptr::null_mut()) };
+            unsafe { (pq.PQsetNoticeProcessor)(raw, Some(log_notice), ptr::null_mut()) };
             Ok(connection)
         } else {
             Err(connection.error_message())
@@ -119,7 +127,7 @@ impl Connection {
     #[must_use]
     pub fn is_open(&self) -> bool {
         // SAFETY: the connection is valid.
-        unsafe { pq_sys::PQstatus(self.raw.as_ptr()) == ConnStatusType::CONNECTION_OK }
+        unsafe { (self.pq.PQstatus)(self.raw.as_ptr()) == CONNECTION_OK }
     }
 
     /// Takes in what the server sent without being asked, and says whether the connection is still there. Does not
@@ -128,10 +136,10 @@ impl Connection {
         // SAFETY: the connection is valid.
         unsafe {
             let raw = self.raw.as_ptr();
-            pq_sys::PQconsumeInput(raw) == 1 && {
+            (self.pq.PQconsumeInput)(raw) == 1 && {
                 // Lets libpq act on what it read: notices, and the end of the session.
-                pq_sys::PQisBusy(raw);
-                pq_sys::PQstatus(raw) == ConnStatusType::CONNECTION_OK
+                (self.pq.PQisBusy)(raw);
+                (self.pq.PQstatus)(raw) == CONNECTION_OK
             }
         }
     }
@@ -140,7 +148,7 @@ impl Connection {
     #[must_use]
     pub fn server_version(&self) -> u32 {
         // SAFETY: the connection is valid.
-        let version = unsafe { pq_sys::PQserverVersion(self.raw.as_ptr()) };
+        let version = unsafe { (self.pq.PQserverVersion)(self.raw.as_ptr()) };
         u32::try_from(version).unwrap_or(0)
     }
 
@@ -154,7 +162,7 @@ impl Connection {
         let raw = self.raw.as_ptr();
         let sent = if parameters.is_empty() {
             // SAFETY: the connection is valid and the statement a C string.
-            unsafe { pq_sys::PQsendQuery(raw, statement.as_ptr()) }
+            unsafe { (self.pq.PQsendQuery)(raw, statement.as_ptr()) }
         } else {
             let values: Vec<CString> = parameters
                 .iter()
@@ -167,7 +175,7 @@ impl Connection {
             // SAFETY: `pointers` has `count` strings that outlive the call (libpq copies them into its buffer); null
             // for types, lengths and formats means: inferred, unused, text.
             unsafe {
-                pq_sys::PQsendQueryParams(
+                (self.pq.PQsendQueryParams)(
                     raw,
                     statement.as_ptr(),
                     count,
@@ -192,11 +200,11 @@ impl Connection {
     /// The socket cannot be waited for.
     pub fn wait(&mut self, patience: Duration) -> io::Result<bool> {
         // SAFETY: the connection is valid.
-        if unsafe { pq_sys::PQisBusy(self.raw.as_ptr()) } == 0 {
+        if unsafe { (self.pq.PQisBusy)(self.raw.as_ptr()) } == 0 {
             return Ok(true);
         }
         // SAFETY: the connection is valid.
-        let socket = unsafe { pq_sys::PQsocket(self.raw.as_ptr()) };
+        let socket = unsafe { (self.pq.PQsocket)(self.raw.as_ptr()) };
         if socket < 0 {
             return Ok(true); // closed: the next result is the error
         }
@@ -211,7 +219,7 @@ impl Connection {
         // SAFETY: the connection is valid.
         let (consumed, busy) = unsafe {
             let raw = self.raw.as_ptr();
-            (pq_sys::PQconsumeInput(raw), pq_sys::PQisBusy(raw))
+            ((self.pq.PQconsumeInput)(raw), (self.pq.PQisBusy)(raw))
         };
         Ok(consumed == 0 || busy == 0)
     }
@@ -220,15 +228,14 @@ impl Connection {
     /// [`Connection::wait`] returned true.
     pub fn next_result(&mut self) -> Option<Result<Rows, ServerError>> {
         // SAFETY: the connection is valid.
-        let result = NonNull::new(unsafe { pq_sys::PQgetResult(self.raw.as_ptr()) })?;
-        let result = Answer(result);
+        let result = NonNull::new(unsafe { (self.pq.PQgetResult)(self.raw.as_ptr()) })?;
+        let result = Answer {
+            pq: self.pq,
+            raw: result,
+        };
         match result.status() {
-            ExecStatusType::PGRES_COMMAND_OK
-            | ExecStatusType::PGRES_TUPLES_OK
-            | ExecStatusType::PGRES_EMPTY_QUERY => Some(Ok(result.rows())),
-            ExecStatusType::PGRES_COPY_IN
-            | ExecStatusType::PGRES_COPY_OUT
-            | ExecStatusType::PGRES_COPY_BOTH => Some(Err(local_error(
+            PGRES_COMMAND_OK | PGRES_TUPLES_OK | PGRES_EMPTY_QUERY => Some(Ok(result.rows())),
+            PGRES_COPY_IN | PGRES_COPY_OUT | PGRES_COPY_BOTH => Some(Err(local_error(
                 "COPY is not supported on this connection".to_owned(),
             ))),
             _ => Some(Err(result.error(self))),
@@ -241,13 +248,13 @@ impl Connection {
     /// The server could not be asked.
     pub fn cancel(&mut self) -> Result<(), String> {
         // SAFETY: the connection is valid; the handle is freed below, exactly once.
-        let handle = NonNull::new(unsafe { pq_sys::PQgetCancel(self.raw.as_ptr()) })
+        let handle = NonNull::new(unsafe { (self.pq.PQgetCancel)(self.raw.as_ptr()) })
             .ok_or_else(|| "the connection is closed".to_owned())?;
         let mut buffer = [0 as c_char; 256];
         // SAFETY: the handle is valid and the buffer as long as stated; libpq ends its text with a zero byte.
         let asked = unsafe {
-            let asked = pq_sys::PQcancel(handle.as_ptr(), buffer.as_mut_ptr(), 256);
-            pq_sys::PQfreeCancel(handle.as_ptr());
+            let asked = (self.pq.PQcancel)(handle.as_ptr(), buffer.as_mut_ptr(), 256);
+            (self.pq.PQfreeCancel)(handle.as_ptr());
             asked
         };
         if asked == 1 {
@@ -260,7 +267,7 @@ impl Connection {
 
     fn error_message(&self) -> String {
         // SAFETY: the connection is valid; the text is copied at once.
-        let text = unsafe { copied(pq_sys::PQerrorMessage(self.raw.as_ptr())) };
+        let text = unsafe { copied((self.pq.PQerrorMessage)(self.raw.as_ptr())) };
         without_severity(&text)
     }
 }
@@ -268,34 +275,37 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         // SAFETY: the connection is valid and never used again.
-        unsafe { pq_sys::PQfinish(self.raw.as_ptr()) };
+        unsafe { (self.pq.PQfinish)(self.raw.as_ptr()) };
     }
 }
 
 /// An answer of the server, freed when dropped.
-struct Answer(NonNull<PGresult>);
+struct Answer {
+    pq: &'static Library,
+    raw: NonNull<PGresult>,
+}
 
 impl Answer {
-    fn status(&self) -> ExecStatusType {
+    fn status(&self) -> c_uint {
         // SAFETY: the result is valid.
-        unsafe { pq_sys::PQresultStatus(self.0.as_ptr()) }
+        unsafe { (self.pq.PQresultStatus)(self.raw.as_ptr()) }
     }
 
     fn rows(&self) -> Rows {
-        let raw = self.0.as_ptr();
+        let raw = self.raw.as_ptr();
         // SAFETY: the result is valid; row and column numbers stay below the counts that libpq gives; texts are
         // copied while the result lives.
         unsafe {
-            let columns = pq_sys::PQnfields(raw);
+            let columns = (self.pq.PQnfields)(raw);
             let value = |row, column| {
-                let null = pq_sys::PQgetisnull(raw, row, column) == 1;
-                (!null).then(|| copied(pq_sys::PQgetvalue(raw, row, column)))
+                let null = (self.pq.PQgetisnull)(raw, row, column) == 1;
+                (!null).then(|| copied((self.pq.PQgetvalue)(raw, row, column)))
             };
             Rows {
                 columns: (0..columns)
-                    .map(|column| copied(pq_sys::PQfname(raw, column)))
+                    .map(|column| copied((self.pq.PQfname)(raw, column)))
                     .collect(),
-                rows: (0..pq_sys::PQntuples(raw))
+                rows: (0..(self.pq.PQntuples)(raw))
                     .map(|row| (0..columns).map(|column| value(row, column)).collect())
                     .collect(),
             }
@@ -305,11 +315,11 @@ impl Answer {
     fn error(&self, connection: &Connection) -> ServerError {
         // SAFETY: the result is valid; the texts (null when absent) are copied while it lives.
         let (sqlstate, message) = unsafe {
-            let raw = self.0.as_ptr();
-            let sqlstate = pq_sys::PQresultErrorField(raw, c_int::from(pq_sys::PG_DIAG_SQLSTATE));
+            let raw = self.raw.as_ptr();
+            let sqlstate = (self.pq.PQresultErrorField)(raw, PG_DIAG_SQLSTATE);
             (
                 (!sqlstate.is_null()).then(|| copied(sqlstate)),
-                copied(pq_sys::PQresultErrorMessage(raw)),
+                copied((self.pq.PQresultErrorMessage)(raw)),
             )
         };
         let message = if message.is_empty() {
@@ -324,7 +334,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         // SAFETY: the result is valid and never used again.
-        unsafe { pq_sys::PQclear(self.0.as_ptr()) };
+        unsafe { (self.pq.PQclear)(self.raw.as_ptr()) };
     }
 }
 
@@ -344,10 +354,11 @@ pub struct Setting {
 /// # Errors
 /// libpq's text about the mistake.
 pub fn parse_conninfo(conninfo: &str) -> Result<Vec<Setting>, String> {
+    let pq = library()?;
     let text = c_string(conninfo)?;
     let mut message: *mut c_char = ptr::null_mut();
     // SAFETY: the text is a C string, and `message` a place for one pointer.
-    let options = unsafe { pq_sys::PQconninfoParse(text.as_ptr(), &raw mut message) };
+    let options = unsafe { (pq.PQconninfoParse)(text.as_ptr(), &raw mut message) };
     if options.is_null() {
         if message.is_null() {
             return Err("out of memory".to_owned());
@@ -355,7 +366,7 @@ pub fn parse_conninfo(conninfo: &str) -> Result<Vec<Setting>, String> {
         // SAFETY: libpq allocated the message; it is copied, then freed once.
         return Err(unsafe {
             let copy = copied(message);
-            pq_sys::PQfreemem(message.cast::<c_void>());
+            (pq.PQfreemem)(message.cast::<c_void>());
             copy.trim_end().to_owned()
         });
     }
@@ -373,7 +384,7 @@ pub fn parse_conninfo(conninfo: &str) -> Result<Vec<Setting>, String> {
             }
             option = option.add(1);
         }
-        pq_sys::PQconninfoFree(options);
+        (pq.PQconninfoFree)(options);
     }
     Ok(settings)
 }
