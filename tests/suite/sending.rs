@@ -127,6 +127,21 @@ impl Hosts {
             .collect()
     }
 
+    /// PostgreSQL notes that a segment is archived.
+    fn take_notice(&self, number: u32) {
+        let status = |state: &str| self.wal.join(format!("archive_status/{}.{state}", name(number)));
+        std::fs::rename(status("ready"), status("done")).unwrap();
+    }
+
+    /// What the client has noted of what was acknowledged.
+    fn notes(&self) -> String {
+        let entries = std::fs::read_dir(self.private()).into_iter().flatten().flatten();
+        let notes = entries.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "sent"));
+        notes
+            .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
+            .collect()
+    }
+
     /// The client's private directory.
     fn private(&self) -> PathBuf {
         self.scratch
@@ -161,14 +176,23 @@ fn kept_connection(client: &Tool, server: &Tool) {
     let mut sshd = Sshd::start(&hosts.scratch, &[server.path()], &hosts.manager.config_file());
     let call = |sshd: &Sshd, number: u32| -> Finished { run(hosts.call(client, &sshd.bin, number)) };
     let quiet = |finished: Finished| assert_eq!(finished.clone().success().stderr, "", "{finished:?}");
-    // Segments 1 to 5 go at once, 6 and 7 wait.
-    hosts.ready(1..=7);
+    // Segments 1 to 5 go at once. Behind them 6 to 9 go in the background; there it ends, as nobody has asked for 5 yet.
+    hosts.ready(1..=12);
     quiet(call(&sshd, 1));
-    assert_eq!(hosts.arrived(), (1..=5).collect());
+    assert!(hosts.arrived().is_superset(&(1..=5).collect()));
+    eventually(Duration::from_secs(20), "what waits to be sent", || {
+        hosts.arrived().contains(&9) && hosts.notes().contains("\nalone 0\n")
+    });
+    assert_eq!(hosts.arrived(), (1..=9).collect());
     assert_eq!(connections(&sshd), 1);
+    for number in 2..=9 {
+        quiet(call(&sshd, number));
+        hosts.take_notice(number);
+    }
+    assert_eq!(hosts.arrived(), (1..=9).collect());
     // The connection is used again.
-    quiet(call(&sshd, 6));
-    assert_eq!(hosts.arrived(), (1..=7).collect());
+    quiet(call(&sshd, 10));
+    assert_eq!(hosts.arrived(), (1..=12).collect());
     assert_eq!(connections(&sshd), 1);
     // It breaks: the next call makes another.
     sshd.cut_connections();
@@ -177,23 +201,28 @@ fn kept_connection(client: &Tool, server: &Tool) {
         "the broken connection to be given up",
         || hosts.sockets().is_empty(),
     );
-    hosts.ready(8..=8);
-    quiet(call(&sshd, 8));
-    assert_eq!(hosts.arrived(), (1..=8).collect());
+    hosts.ready(13..=13);
+    quiet(call(&sshd, 13));
+    assert_eq!(hosts.arrived(), (1..=13).collect());
     assert_eq!(connections(&sshd), 2);
     // The backup host takes no new connections: this one is enough for what comes, and what it has is not asked about.
     sshd.stop_listening();
-    hosts.ready(9..=9);
-    quiet(call(&sshd, 9));
-    assert_eq!(hosts.arrived(), (1..=9).collect());
+    hosts.ready(14..=14);
+    quiet(call(&sshd, 14));
+    assert_eq!(hosts.arrived(), (1..=14).collect());
     close(&hosts, &sshd);
-    for number in 2..=5 {
+    for number in 11..=12 {
         quiet(call(&sshd, number));
     }
     // A segment that was written anew is no longer what was acknowledged.
-    write_file(&hosts.wal.join(name(3)), content(99), 0o600, &Account::postgres());
-    assert_eq!(call(&sshd, 3).code, 3);
-    assert_eq!(hosts.arrived(), (1..=9).collect());
+    write_file(
+        &hosts.wal.join(name(11)),
+        content(99),
+        0o600,
+        &Account::postgres(),
+    );
+    assert_eq!(call(&sshd, 11).code, 3);
+    assert_eq!(hosts.arrived(), (1..=14).collect());
 }
 
 /// Ends the kept connections, as their time would.

@@ -23,11 +23,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::followers::is_done;
 use super::hashes::fingerprint;
 use super::stream::Sent;
 use crate::archive::client::private_directory::PrivateDirectory;
@@ -50,6 +52,8 @@ const TITLE: &str = "barman-wal-archive 1";
 /// Where the notes are.
 #[derive(Debug, Clone)]
 pub(super) struct Acknowledged {
+    /// The directory that the files are sent from.
+    source: PathBuf,
     file: PathBuf,
     lock: PathBuf,
 }
@@ -96,6 +100,7 @@ impl Acknowledged {
         }
         let key = key.digest();
         Ok(Acknowledged {
+            source,
             file: directory.join(&format!("{key:016x}.sent")),
             lock: directory.join(&format!("{key:016x}.lock")),
         })
@@ -123,15 +128,21 @@ impl Acknowledged {
     /// Waits for as long as another process sends ahead, until it has noted this file. Says whether it has.
     pub(super) fn awaits(&self, path: &Path) -> bool {
         let begun = Instant::now();
+        let mut seen = None;
         while begun.elapsed() < PATIENCE {
             match LockFile::owner(&self.lock) {
                 Ok(Some(_)) => {}
                 _ => return self.holds(path),
             }
-            std::thread::sleep(LOOK);
-            if self.holds(path) {
-                return true;
+            // Every writing of the notes is a new file.
+            let now = fs::metadata(&self.file).ok().map(|file| file.ino());
+            if seen != now {
+                seen = now;
+                if self.holds(path) {
+                    return true;
+                }
             }
+            std::thread::sleep(LOOK);
         }
         false
     }
@@ -187,7 +198,11 @@ impl Lead<'_> {
             sent: sent.clone(),
             time,
         }));
-        self.notes.notes.retain(|note| note.counts(time));
+        // Of what PostgreSQL has taken notice of nothing needs to be known any more.
+        let source = &self.place.source;
+        self.notes
+            .notes
+            .retain(|note| note.counts(time) && !is_done(&source.join(&note.sent.name)));
         self.notes.alone_until = if more { time + ALONE.as_secs() } else { 0 };
         durable::write(&self.place.file, self.notes.text().as_bytes())
     }

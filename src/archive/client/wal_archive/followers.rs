@@ -58,6 +58,14 @@ pub(super) fn waits(path: &Path) -> bool {
         .is_some_and(|directory| is_ready(&directory.join(STATUS), &base_name(path)))
 }
 
+/// Whether PostgreSQL has noted that this file is archived.
+pub(super) fn is_done(path: &Path) -> bool {
+    path.parent().is_some_and(|directory| {
+        let name = format!("{}.done", base_name(path));
+        directory.join(STATUS).join(name).is_file()
+    })
+}
+
 fn is_ready(status: &Path, name: &str) -> bool {
     status.join(format!("{name}.ready")).is_file()
 }
