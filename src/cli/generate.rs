@@ -293,7 +293,7 @@ mod tests {
         let pages = manual_pages();
         assert_eq!(
             pages.keys().filter(|name| name.starts_with("barman-")).count(),
-            40 + 2
+            41 + 2
         );
         for (name, text) in &pages {
             assert!(text.len() > 15, "{name}");
