@@ -22,7 +22,15 @@ pub(super) fn examine(server: &mut ServerConfig) {
 }
 
 fn connections(server: &mut ServerConfig) {
-    connection(server, "PostgreSQL", "conninfo", server.conninfo.clone());
+    let valid = connection(server, "PostgreSQL", "conninfo", server.conninfo.clone());
+    if valid && server.primary_conninfo.is_some() {
+        connection(
+            server,
+            "PostgreSQL",
+            "primary_conninfo",
+            server.primary_conninfo.clone(),
+        );
+    }
     if server.backup_method == BackupMethod::Postgres || server.streaming_archiver {
         connection(
             server,
@@ -33,7 +41,8 @@ fn connections(server: &mut ServerConfig) {
     }
 }
 
-fn connection(server: &mut ServerConfig, title: &str, option: &str, conninfo: Option<String>) {
+/// Whether a connection string can be used; a server for which it cannot is disabled.
+fn connection(server: &mut ServerConfig, title: &str, option: &str, conninfo: Option<String>) -> bool {
     match conninfo {
         None => server.disable(format!(
             "{title} connection: Missing '{option}' parameter for server '{}'",
@@ -43,8 +52,9 @@ fn connection(server: &mut ServerConfig, title: &str, option: &str, conninfo: Op
             "{title} connection: Cannot connect to postgres: \"{}\" is not a valid connection string",
             redacted(&conninfo)
         )),
-        Some(_) => {}
+        Some(_) => return true,
     }
+    false
 }
 
 fn method(server: &mut ServerConfig) {
@@ -118,10 +128,8 @@ fn refuse(server: &mut ServerConfig, method: &str, options: &[&str]) {
             "bandwidth_limit" => server.bandwidth_limit.is_some_and(|limit| limit > 0),
             "network_compression" => server.network_compression,
             "reuse_backup" => matches!(server.reuse_backup, Some(ReuseBackup::Copy | ReuseBackup::Link)),
-            "tablespace_bandwidth_limit" => server
-                .tablespace_bandwidth_limit
-                .as_ref()
-                .is_some_and(|limits| !limits.0.is_empty()),
+            // Also when none of its rules can be used.
+            "tablespace_bandwidth_limit" => server.tablespace_bandwidth_limit.is_some(),
             _ => false,
         };
         if set {

@@ -25,6 +25,8 @@ const MAX_FILE: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) text: String,
+    /// The same with its quotes: `diagnose` shows `[barman]` so.
+    pub(super) quoted: String,
     pub(super) source: Source,
 }
 
@@ -135,6 +137,7 @@ pub(super) fn entries(section: &RawSection, file: &Path) -> Result<Section, Conf
         };
         let entry = Entry {
             text: unquote(&text).to_owned(),
+            quoted: text,
             source: Source {
                 file: file.to_path_buf(),
                 line: value.line,

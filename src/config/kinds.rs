@@ -372,7 +372,7 @@ impl OptionType for TablespaceLimits {
         let mut limits: Vec<(String, u64)> = Vec::new();
         for rule in text.split_whitespace() {
             let (name, limit) = rule
-                .rsplit_once(':')
+                .split_once(':')
                 .and_then(|(name, limit)| Some((name, u64::read(limit).ok()?)))
                 .ok_or_else(|| format!("Invalid tablespace_bandwidth_limit rule '{rule}'"))?;
             limits.retain(|(known, _)| known != name);
@@ -382,6 +382,9 @@ impl OptionType for TablespaceLimits {
     }
 
     fn shown(&self) -> Shown {
+        if self.0.is_empty() {
+            return Shown::Null;
+        }
         Shown::Limits(self.0.clone())
     }
 }

@@ -4,6 +4,13 @@ use super::kinds::TablespaceLimits;
 use super::options::ServerConfig;
 use super::table::OptionType;
 
+/// Options whose text a model keeps as it is.
+pub(super) const UNREAD: [&str; 3] = [
+    "bandwidth_limit",
+    "minimum_redundancy",
+    "tablespace_bandwidth_limit",
+];
+
 /// The text to use for an option: the one given, or the fallback after a mistake, which is noted for the log.
 pub(super) fn accepted(server: &mut ServerConfig, option: &str, text: &str) -> String {
     let name = server.name.clone();
@@ -56,7 +63,8 @@ pub(super) fn wal_retention_policy(server: &mut ServerConfig) {
     "main".clone_into(&mut server.wal_retention_policy);
 }
 
-/// The rules that are well formed, without those that say no more than `bandwidth_limit`.
+/// The rules that are well formed, without those that say no more than `bandwidth_limit`. None are left of some as a blank:
+/// the option has been set all the same.
 fn tablespace_rules(server: &mut ServerConfig, text: &str) -> String {
     let mut kept = Vec::new();
     for rule in text.split_whitespace() {
@@ -71,6 +79,9 @@ fn tablespace_rules(server: &mut ServerConfig, text: &str) -> String {
                 .log_warnings
                 .push(format!("Invalid tablespace_bandwidth_limit rule '{rule}'")),
         }
+    }
+    if kept.is_empty() && !text.is_empty() {
+        return " ".to_owned();
     }
     kept.join(" ")
 }

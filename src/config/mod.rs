@@ -66,7 +66,7 @@ pub struct Config {
     pub servers: BTreeMap<String, ServerConfig>,
     /// The models, by name.
     pub models: BTreeMap<String, ModelConfig>,
-    /// `[barman]` as it is written: every option in it, also those that servers inherit.
+    /// `[barman]` as it is written, with quotes: every option in it, also those that servers inherit.
     pub barman_section: BTreeMap<String, (String, Source)>,
     /// Warnings about the files, to be reported once, in this order, without the prefix `WARNING: `.
     pub warnings: Vec<String>,
@@ -216,7 +216,7 @@ impl Settings {
         let written = self.sections.get(BARMAN_SECTION).into_iter().flatten();
         let mut config = Config {
             barman_section: written
-                .map(|(name, entry)| (name.clone(), (entry.text.clone(), entry.source.clone())))
+                .map(|(name, entry)| (name.clone(), (entry.quoted.clone(), entry.source.clone())))
                 .collect(),
             path: self.path,
             main: self.main,
@@ -238,8 +238,8 @@ impl Settings {
                 reason: format!("model in [{name}]: {reason}"),
             })?;
             let warnings = if is_model {
-                let (model, warnings) =
-                    model::build(name, section).map_err(|errors| ConfigError::MissingRequired { errors })?;
+                let (model, warnings) = model::build(name, section, global)
+                    .map_err(|errors| ConfigError::MissingRequired { errors })?;
                 config.models.insert(name.to_owned(), model);
                 warnings
             } else {

@@ -39,7 +39,11 @@ pub(super) fn allows(option: &str) -> bool {
 ///
 /// # Errors
 /// The lines about required options that are missing.
-pub(super) fn build(name: &str, section: &Section) -> Result<(ModelConfig, Vec<String>), Vec<String>> {
+pub(super) fn build(
+    name: &str,
+    section: &Section,
+    global: Option<&Section>,
+) -> Result<(ModelConfig, Vec<String>), Vec<String>> {
     let cluster = section
         .get("cluster")
         .map(|entry| entry.meant().to_owned())
@@ -59,6 +63,10 @@ pub(super) fn build(name: &str, section: &Section) -> Result<(ModelConfig, Vec<S
     };
     for spec in SERVER_OPTIONS.iter().filter(|spec| spec.scope.model) {
         let Some(entry) = section.get(spec.name) else {
+            // It does not inherit; the place is shown all the same.
+            if let Some(entry) = global.and_then(|global| global.get(spec.name)) {
+                model.sources.insert(spec.name, entry.source.clone());
+            }
             continue;
         };
         model.sources.insert(spec.name, entry.source.clone());
@@ -89,7 +97,8 @@ impl ModelConfig {
             match server.assign(option, &text) {
                 Ok(()) => {
                     server.emptied.remove(option);
-                    if let Some(source) = self.sources.get(option) {
+                    // The cluster is the server's own: it decides whether the model applies.
+                    if let Some(source) = self.sources.get(option).filter(|_| *option != "cluster") {
                         server.sources.insert(option, source.clone());
                     }
                 }
@@ -112,10 +121,11 @@ impl ModelConfig {
             .filter(|spec| spec.scope.model)
             .filter(|spec| spec.own.is_none() || self.overrides.contains_key(spec.name))
             .map(|spec| {
-                let shown = if self.overrides.contains_key(spec.name) {
-                    held.shown(spec.name)
-                } else {
-                    Shown::Null
+                let shown = match self.overrides.get(spec.name) {
+                    // These are looked into when the model is applied.
+                    Some(text) if lenient::UNREAD.contains(&spec.name) => Shown::Text(text.clone()),
+                    Some(_) => held.shown(spec.name),
+                    None => Shown::Null,
                 };
                 let value = with_source(shown.diagnose(), self.sources.get(spec.name), with_sources);
                 (spec.name.to_owned(), value)
@@ -155,7 +165,8 @@ pub(super) fn apply_active(config: &mut Config, server_name: &str) {
         )),
         Some(model) if model.cluster != server.cluster => config.reported_errors.push(format!(
             "Model '{name}' has 'cluster={}', which is not compatible with 'cluster={}' from server '{server_name}'",
-            model.cluster, server.cluster
+            model.cluster,
+            server.shown("cluster").console()
         )),
         Some(model) => model.apply(server),
     }

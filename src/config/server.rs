@@ -32,7 +32,8 @@ impl ServerConfig {
     /// well-formed connection string.
     #[must_use]
     pub fn usable_conninfo(&self) -> Option<&str> {
-        let talks = self.active && !self.is_passive();
+        let primary = self.primary_conninfo.as_deref();
+        let talks = self.active && !self.is_passive() && primary.is_none_or(conninfo::is_well_formed);
         self.conninfo
             .as_deref()
             .filter(|conninfo| talks && conninfo::is_well_formed(conninfo))

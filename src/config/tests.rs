@@ -1,4 +1,4 @@
-//! The configuration as a whole, from text to servers. Barman's own reading is compared in `tests/config.rs`.
+//! The configuration as a whole, from text to servers. Barman's own reading is compared in `tests/configuration/`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Conversions as a whole. The files that come out are read by real Barman, too, in `tests/config.rs`.
+//! Conversions as a whole. The files that come out are read by real Barman, too, in `tests/configuration/`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;

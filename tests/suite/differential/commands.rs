@@ -4,7 +4,8 @@ use crate::conformance::normalise;
 use crate::support::diff;
 use crate::support::tool::Tool;
 
-use super::random::{Home, Random, Server};
+use super::random::{Home, Server};
+use crate::support::random::Random;
 
 /// Details are asked of so many backups.
 const DETAILS: u32 = 24;

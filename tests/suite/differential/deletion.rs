@@ -9,7 +9,8 @@ use barkeep::codec::Detector;
 use barkeep::config::ServerConfig;
 use barkeep::hooks::HookRunner;
 
-use super::random::{Home, Random, Server};
+use super::random::{Home, Server};
+use crate::support::random::Random;
 
 /// `barman delete` of one backup per server.
 pub fn same_files_remain() {

@@ -6,7 +6,8 @@ use barkeep::catalog::retention::{RetentionPolicy, RetentionStatus};
 use barkeep::catalog::{Backups, Catalog, KeepTarget, Layout};
 use barkeep::codec::Detector;
 
-use super::random::{Home, Random, Server};
+use super::random::{Home, Server};
+use crate::support::random::Random;
 
 pub fn catalog(home: &Home, server: &Server) -> Catalog {
     Catalog::at(Layout::under(&home.path(), &server.name), Detector::default())

@@ -5,37 +5,9 @@ use std::path::{Path, PathBuf};
 use chrono::{Duration, Local, NaiveDateTime};
 
 use crate::support::catalog::{Backup, ServerCatalog};
+use crate::support::random::Random;
 use crate::support::scratch::Scratch;
 use crate::support::tool::Tool;
-
-/// A small generator of numbers (xorshift): good enough, and the same everywhere.
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn seeded() -> Random {
-        let seed = std::env::var("BARKEEP_TEST_SEED")
-            .ok()
-            .and_then(|text| text.parse().ok());
-        Random(seed.unwrap_or(0x9E37_79B9_7F4A_7C15))
-    }
-
-    pub fn below(&mut self, limit: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 33) as u32) % limit
-    }
-
-    /// True once in `times`.
-    pub fn one_in(&mut self, times: u32) -> bool {
-        self.below(times) == 0
-    }
-
-    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len() as u32) as usize]
-    }
-}
 
 /// A home with random servers.
 pub struct Home {

@@ -15,6 +15,7 @@ pub mod manager;
 pub mod mount;
 pub mod process;
 pub mod proof;
+pub mod random;
 pub mod scratch;
 pub mod sshd;
 pub mod stopping;

@@ -1,184 +1,11 @@
-//! The configuration against real Barman: one INI file after the other is read by both, and everything that Barman's
-//! `diagnose` shows of it must be the same: every option of every server and model, its file, the messages of disabled
-//! servers, the warnings, the errors.
-//!
-//! Skipped with a notice where `tests/setup` has not installed Barman.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs
-)]
+//! Every option with good values and bad ones, and the ways in which files and sections come together.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use barkeep::config::{Config, ConfigError};
-use serde_json::{Map, Value, json};
 
-/// What a program made of a configuration.
-#[derive(Debug, PartialEq)]
-struct Reading {
-    /// Sorted: Barman's order changes from run to run.
-    warnings: BTreeSet<String>,
-    document: Value,
-}
-
-struct Case {
-    directory: PathBuf,
-    name: String,
-}
-
-impl Case {
-    /// Writes files; `DIR` in them stands for the directory of this case, `USER` for whoever runs the test.
-    fn new(name: &str, files: &[(&str, &str)]) -> Case {
-        let directory = std::env::temp_dir().join(format!("barkeep-config-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(directory.join("home")).unwrap();
-        for (file, text) in files {
-            let path = directory.join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let user = barkeep::base::host::user().unwrap();
-            let text = text
-                .replace("DIR", directory.to_str().unwrap())
-                .replace("USER", &user);
-            fs::write(path, text).unwrap();
-        }
-        Case {
-            directory,
-            name: name.to_owned(),
-        }
-    }
-
-    fn config(&self) -> PathBuf {
-        self.directory.join("b.conf")
-    }
-
-    fn barman(&self, barman: &Path) -> Result<Reading, String> {
-        let output = Command::new(barman)
-            .arg("-c")
-            .arg(self.config())
-            .args(["diagnose", "--show-config-source"])
-            .env("HOME", &self.directory)
-            .output()
-            .unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        let document: Value = match serde_json::from_slice(&output.stdout) {
-            Ok(document) => document,
-            Err(_) => return Err(stderr),
-        };
-        let mut servers = Map::new();
-        for (name, server) in document["servers"].as_object().unwrap() {
-            servers.insert(
-                name.clone(),
-                json!({"config": server["config"], "messages": server["msg_list"], "model": server["active_model"]}),
-            );
-        }
-        Ok(Reading {
-            warnings: stderr
-                .lines()
-                .filter(|line| line.starts_with("WARNING: ") || line.starts_with("ERROR: "))
-                .map(str::to_owned)
-                .collect(),
-            document: json!({
-                "global": document["global"]["config"], "models": document["models"], "servers": servers,
-            }),
-        })
-    }
-
-    fn barkeep(&self) -> Result<Reading, ConfigError> {
-        let config = Config::load(Some(&self.config()), None)?;
-        let mut warnings: Vec<String> = config
-            .warnings
-            .iter()
-            .map(|line| self.without_place(line))
-            .collect();
-        let mut servers = Map::new();
-        for (name, server) in &config.servers {
-            warnings.extend(server.warnings.clone());
-            servers.insert(
-                name.clone(),
-                json!({
-                    "config": self.redacted(server.diagnose(true)),
-                    "messages": server.msg_list,
-                    "model": server.active_model,
-                }),
-            );
-        }
-        let models: Map<String, Value> = config
-            .models
-            .iter()
-            .map(|(name, model)| (name.clone(), json!({"config": model.diagnose(true)})))
-            .collect();
-        let mut lines: BTreeSet<String> = warnings.iter().map(|line| format!("WARNING: {line}")).collect();
-        lines.extend(config.reported_errors.iter().map(|line| format!("ERROR: {line}")));
-        Ok(Reading {
-            warnings: lines,
-            document: json!({"global": config.diagnose_global(true), "models": models, "servers": servers}),
-        })
-    }
-
-    /// Barman's line: ours has ` (file:line)` after it.
-    fn without_place(&self, line: &str) -> String {
-        let (text, place) = line.rsplit_once(" (").expect("a place after the warning");
-        assert!(
-            place.starts_with(self.directory.to_str().unwrap()),
-            "{}: no file and line in {line:?}",
-            self.name
-        );
-        text.to_owned()
-    }
-
-    fn redacted(&self, config: Map<String, Value>) -> Value {
-        let text = serde_json::to_string(&config).unwrap();
-        serde_json::from_str(&barkeep::output::redacted(&text)).unwrap()
-    }
-}
-
-impl Drop for Case {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Differences between two JSON documents, by path.
-fn differences(path: &str, theirs: &Value, ours: &Value, found: &mut Vec<String>) {
-    if let (Some(left), Some(right)) = (theirs.as_object(), ours.as_object()) {
-        let keys: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-        for key in keys {
-            let absent = json!("(absent)");
-            let (left, right) = (
-                left.get(key).unwrap_or(&absent),
-                right.get(key).unwrap_or(&absent),
-            );
-            differences(&format!("{path}.{key}"), left, right, found);
-        }
-    } else if set(theirs) != set(ours) {
-        found.push(format!("{path}: Barman {theirs}, barkeep {ours}"));
-    }
-}
-
-/// The members of a set in one order: Barman's changes from run to run.
-fn set(value: &Value) -> Value {
-    match value.as_str() {
-        Some(text)
-            if text.contains("_backup,") || text.contains(",concurrent") || text.contains("-restore,") =>
-        {
-            json!(text.split(',').collect::<BTreeSet<_>>())
-        }
-        _ => value.clone(),
-    }
-}
-
-fn barman() -> Option<PathBuf> {
-    let cache = std::env::var_os("BARKEEP_TEST_CACHE")
-        .map_or_else(|| PathBuf::from("/var/cache/barkeep-tests"), PathBuf::from);
-    let program = cache.join("barman/bin/barman");
-    program.exists().then_some(program)
-}
+use crate::case::{Case, barman, differences};
 
 const HEAD: &str = "[barman]\nbarman_home = DIR/home\nbarman_user = USER\nlog_file = DIR/log\n";
 const SSH: &str =
@@ -371,6 +198,8 @@ fn single_servers() -> String {
             "paths",
             "staging_path = tmp\nlocal_staging_path = /x\nrecovery_staging_path = ./y\ncloud_staging_directory = ~/z",
         ),
+        ("limits with two colons", "tablespace_bandwidth_limit = a:b:5"),
+        ("bad primary", "primary_conninfo = foo bar"),
         ("slot", "slot_name = Main_1"),
         ("bad slot", "slot_name = main-1"),
         (
@@ -435,6 +264,7 @@ fn single_servers() -> String {
             "reuse_backup = link\nnetwork_compression = true\ntablespace_bandwidth_limit = a:3",
         ),
         ("streaming reuse off", "reuse_backup = off"),
+        ("streaming useless limits", "tablespace_bandwidth_limit = a"),
         (
             "streaming exclusive",
             "backup_options = exclusive_backup, external_configuration",
@@ -493,6 +323,7 @@ fn compositions() -> Vec<(String, Vec<(String, String)>)> {
                 "{HEAD}[m]\n{SSH}cluster = x\n[m2]\nmodel = true\ncluster = x\nconninfo = host=b\nparallel_jobs = z\n\
                  disabled = true\nbackup_method = postgres\nretention_policy = REDUNDANCY 4\nbackup_options =\n\
                  foo = bar\nbackup_directory = x\npost_backup_script = y\ndescription =\nlast_wal_maximum_age = 1 day\n\
+                 minimum_redundancy = 3\ntablespace_bandwidth_limit = a:3\nbandwidth_limit = 7\n\
                  [m3]\nmodel = on\ncluster = y\n"
             ),
         ),
@@ -698,84 +529,4 @@ fn what_crashes_barman_names_file_and_line_or_works() {
     assert_eq!(server.conninfo.as_deref(), Some("host=h password='50% %off'"));
     assert_eq!(server.ssh_command.as_deref(), Some("ssh -o P=%p h"));
     assert!(!server.disabled, "{:?}", server.msg_list);
-}
-
-/// The templates that are shipped, filled in as their comments say.
-fn filled_in_templates() -> Case {
-    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
-    let read = |name: &str| fs::read_to_string(conf.join(name)).unwrap();
-    let main = read("barman.conf")
-        .replace("/etc/barman.d", "DIR/d")
-        .replace("/var/lib/barman", "DIR/home")
-        .replace("/var/log/barman/barman.log", "DIR/log")
-        .replace("barman_user = barman", "barman_user = USER");
-    let server = |template: &str, name: &str| {
-        read(&format!("barman.d/{template}-server.conf-template")).replace("[NAME]", &format!("[{name}]"))
-    };
-    Case::new(
-        "templates",
-        &[
-            ("b.conf", &main),
-            ("d/s.conf", &server("ssh", "s")),
-            ("d/t.conf", &server("streaming", "t")),
-            ("d/p.conf", &server("passive", "p")),
-        ],
-    )
-}
-
-#[test]
-fn the_templates_are_read_without_a_warning() {
-    let case = filled_in_templates();
-    let config = Config::load(Some(&case.config()), None).unwrap();
-    assert_eq!(config.servers.len(), 3);
-    assert_eq!((&config.warnings, &config.errors), (&vec![], &vec![]));
-    for server in config.servers.values() {
-        assert_eq!(
-            (&server.warnings, &server.log_warnings),
-            (&vec![], &vec![]),
-            "{}",
-            server.name
-        );
-        assert_eq!(server.msg_list, Vec::<String>::new(), "{}", server.name);
-    }
-    let Some(barman) = barman() else {
-        eprintln!("skipped in part: Barman is not installed (tests/setup)");
-        return;
-    };
-    let output = Command::new(barman)
-        .arg("-c")
-        .arg(case.config())
-        .arg("list-servers")
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
-    assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
-        "p - Copy of the backups on backup1.example.com (Passive)\n\
-         s - PostgreSQL on pg.example.com, over ssh\n\
-         t - PostgreSQL on pg.example.com, by streaming replication\n"
-    );
-}
-
-#[test]
-fn commented_options_of_the_templates_exist() {
-    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
-    for name in [
-        "barman.conf",
-        "barman.d/ssh-server.conf-template",
-        "barman.d/streaming-server.conf-template",
-        "barman.d/passive-server.conf-template",
-    ] {
-        let text = fs::read_to_string(conf.join(name)).unwrap();
-        for line in text.lines().filter_map(|line| line.strip_prefix(';')) {
-            // A comment that is not prose: no blank after the semicolon.
-            let Some((option, _)) = line.split_once(" =").filter(|_| !line.starts_with(' ')) else {
-                continue;
-            };
-            let known = barkeep::config::MAIN_OPTIONS
-                .iter()
-                .chain(barkeep::config::SERVER_OPTIONS);
-            assert!(known.clone().any(|spec| spec.name == option), "{name}: {option}");
-        }
-    }
 }
