@@ -23,7 +23,7 @@ _barman__wal__restore() {
 
     case "${cmd}" in
         barman__wal__restore)
-            opts="-V -U -c -s -p -P -z -j -t -h --version --user --port --config --sleep --parallel --spool-dir --retry --persist --fetch-ahead --partial --gzip --bzip2 --keep-compression --test --help"
+            opts="-V -U -c -s -p -P -z -j -t -h --version --user --port --config --sleep --parallel --spool-dir --retry --persist --partial --gzip --bzip2 --keep-compression --test --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

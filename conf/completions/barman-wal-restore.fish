@@ -7,7 +7,6 @@ complete -c barman-wal-restore -l spool-dir -d 'Where WAL files fetched ahead ar
 complete -c barman-wal-restore -l retry -d 'In a recovery that a missing file would end, go on trying for this long when the backup host cannot be reached or fails, and stop PostgreSQL then' -r
 complete -c barman-wal-restore -l persist -d 'Keep the connection for this long after its last use, for the next WAL file; 0 keeps none' -r
 complete -c barman-wal-restore -s V -l version -d 'Show the version and exit'
-complete -c barman-wal-restore -l fetch-ahead -d 'Be the process in the background'
 complete -c barman-wal-restore -s P -l partial -d 'Accept partial WAL files (.partial) as well'
 complete -c barman-wal-restore -s z -l gzip -d 'Have WAL files compressed with gzip on their way'
 complete -c barman-wal-restore -s j -l bzip2 -d 'Have WAL files compressed with bzip2 on their way'

@@ -12,6 +12,9 @@ pub(super) fn files(programs: Vec<Command>) -> BTreeMap<String, Vec<u8>> {
     for mut program in programs {
         let name = program.get_name().to_owned();
         let has_servers = program.has_subcommands();
+        if !has_servers {
+            program = visible(&program);
+        }
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut program, &name, &mut text);
@@ -22,6 +25,15 @@ pub(super) fn files(programs: Vec<Command>) -> BTreeMap<String, Vec<u8>> {
         }
     }
     files
+}
+
+/// A program without the options that are in no help, which clap would offer.
+fn visible(program: &Command) -> Command {
+    let shown = program.get_arguments().filter(|argument| !argument.is_hide_set());
+    Command::new(program.get_name().to_owned())
+        .args(shown.cloned())
+        .version(crate::VERSION)
+        .disable_version_flag(program.is_disable_version_flag_set())
 }
 
 /// Completions that ask for names.
