@@ -23,7 +23,7 @@ _barman__wal__archive() {
 
     case "${cmd}" in
         barman__wal__archive)
-            opts="-V -U -c -t -z -j -h --version --user --port --config --test --md5 --gzip --bzip2 --xz --snappy --zstd --lz4 --compression-level --persist --look-ahead --send-behind --help"
+            opts="-V -U -c -t -z -j -h --version --user --port --config --test --md5 --gzip --bzip2 --xz --snappy --zstd --lz4 --compression-level --persist --look-ahead --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -58,10 +58,6 @@ _barman__wal__archive() {
                     return 0
                     ;;
                 --look-ahead)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --send-behind)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
