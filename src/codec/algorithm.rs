@@ -107,7 +107,7 @@ impl Compression {
             (Compression::Gzip, _) => 3,
             (Compression::Bzip2, _) => 9,
             // See the parameters of its own in `encode`.
-            (Compression::Zstd, _) if level == Level::Medium => 2,
+            (Compression::Zstd, _) if level == Level::Medium => 3,
             (Compression::Zstd, 3..=5) => 6,
             (Compression::Zstd, 6..=9) => 26,
             (Compression::Zstd, 10..=18) => 64,

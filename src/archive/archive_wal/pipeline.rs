@@ -145,7 +145,7 @@ mod tests {
     fn memory_is_bounded_however_many_cores_there_are() {
         for (compression, at_64) in [
             (Compression::Gzip, 37),
-            (Compression::Zstd, 56),
+            (Compression::Zstd, 37),
             (Compression::Lz4, 56),
             (Compression::Bzip2, 12),
             (Compression::Xz, 2),
