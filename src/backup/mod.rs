@@ -153,6 +153,11 @@ fn incremental(config: &ServerConfig, options: &BackupOptions) -> Result<(), Str
                 .to_owned(),
         );
     }
+    // A word that names no backup needs no PostgreSQL to be refused.
+    if let Wish::On(parent) = Wish::of(options, config) {
+        let catalog = Catalog::of(config).map_err(|error| error.to_string())?;
+        catalog.resolve(parent).map_err(|error| error.to_string())?;
+    }
     Ok(())
 }
 

@@ -6,9 +6,30 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::held::HeldSession;
-use super::start_stop;
+use super::{BackupOptions, incremental, start_stop};
+use crate::config::Config;
 use crate::postgres::client::Session;
 use crate::postgres::scratch_cluster::ScratchCluster;
+
+#[test]
+fn a_parent_that_nobody_knows_is_refused_first() {
+    let home = std::env::temp_dir().join(format!("barkeep-parents-{}", std::process::id()));
+    let text = format!(
+        "[barman]\nbarman_home = {}\n[m]\nconninfo = host=/nonexistent\nssh_command = false\n\
+         backup_options = concurrent_backup\n",
+        home.display()
+    );
+    let config = Config::parse(&text).unwrap().servers.remove("m").unwrap();
+    let mut options = BackupOptions::default();
+    assert_eq!(incremental(&config, &options), Ok(()));
+    for word in ["latest", "20260101T000000"] {
+        options.incremental = Some(word.to_owned());
+        let refusal = format!("Unknown backup '{word}' for server 'm'");
+        assert_eq!(incremental(&config, &options), Err(refusal));
+    }
+    options.incremental = Some("auto".to_owned());
+    assert_eq!(incremental(&config, &options), Ok(()), "nothing is named");
+}
 
 #[test]
 fn begins_and_ends_a_backup() {

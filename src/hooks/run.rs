@@ -56,7 +56,7 @@ impl HookRunner {
         let environment = self.environment(event, phase, false, subject, error);
         match self.attempt(&option, script, &environment) {
             Ok(0) => {}
-            Ok(code) => log::warn!(target: "barman.hooks", "{option} returned {code}: {script}"),
+            Ok(code) => log_code(script, code),
             Err(reason) => log::error!(target: "barman.hooks", "{option} could not be run: {reason}"),
         }
     }
@@ -79,16 +79,28 @@ impl HookRunner {
             let code = match self.attempt(&option, script, &environment) {
                 Ok(0) => return Ok(()),
                 Ok(ABORT_CONTINUE) => {
-                    log::warn!(target: "barman.hooks", "{option} returned {ABORT_CONTINUE} (abort, continue): {script}");
+                    log_code(script, ABORT_CONTINUE);
+                    log::warn!(
+                        target: "barman.hooks",
+                        "{script} was aborted (got exit status {ABORT_CONTINUE}, Barman resumes)"
+                    );
                     return Ok(());
                 }
                 Ok(ABORT_STOP) => {
+                    log_code(script, ABORT_STOP);
+                    log::error!(
+                        target: "barman.hooks",
+                        "{script} was aborted (got exit status {ABORT_STOP}, Barman requested to stop)"
+                    );
                     return Err(HookError::Aborted {
                         hook: option,
                         command: script.clone(),
                     });
                 }
-                Ok(code) => code.to_string(),
+                Ok(code) => {
+                    log_code(script, code);
+                    code.to_string()
+                }
                 Err(reason) => reason.to_string(),
             };
             failures += 1;
@@ -125,6 +137,11 @@ impl HookRunner {
         log::debug!(target: "barman.hooks", "{option} returned {}", process::exit_code(status));
         Ok(process::exit_code(status))
     }
+}
+
+/// Barman's words, which monitoring looks for.
+fn log_code(script: &str, code: i32) {
+    log::warn!(target: "barman.hooks", "{script} returned {code}");
 }
 
 /// Runs a command while its output goes to the log line by line. A signal that reaches this process meanwhile is

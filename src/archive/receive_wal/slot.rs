@@ -31,7 +31,10 @@ pub fn create_slot(
         config.name
     ));
     match replication::create_slot(&mut session, slot) {
-        Ok(()) => reporter.info(&format!("Replication slot '{slot}' created")),
+        Ok(()) => {
+            log::info!(target: "barman.postgres", "Replication slot '{slot}' successfully created");
+            reporter.info(&format!("Replication slot '{slot}' created"));
+        }
         Err(SlotError::Exists) if if_exists == IfExists::Skip => reporter.info(&format!(
             "Replication slot '{slot}' already exists and --if-not-exists was specified. Skipping creation"
         )),

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::runner::{Case, Outcome, Site, case};
+use super::outcome::Outcome;
+use super::runner::{Case, Site, case};
 use crate::support::catalog::{archive_path, compressed, delivered_content, set_time, wal_content};
 
 /// Puts a file into a directory of a server, owned by the manager's account.

@@ -1,6 +1,7 @@
 //! Commands that only read the catalog: lists, details, files.
 
-use super::runner::{Case, Outcome, case};
+use super::outcome::Outcome;
+use super::runner::{Case, case};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -158,7 +159,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Barman ends with an exception where it looks for the version of a PostgreSQL that it cannot ask.
-fn status_goes_on(outcome: &mut super::runner::Outcome) {
+fn status_goes_on(outcome: &mut super::outcome::Outcome) {
     outcome.code = 0;
     outcome.stdout.push_str(
         "\tPostgreSQL version: FAILED trying to get PostgreSQL version\n\tPassive node: False\n\

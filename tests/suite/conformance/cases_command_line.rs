@@ -1,7 +1,8 @@
 //! The command line itself: versions, usage errors, configuration errors, commands of a later version.
 
 use super::cases_catalog::without_passwords;
-use super::runner::{Case, Outcome, case};
+use super::outcome::Outcome;
+use super::runner::{Case, case};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![

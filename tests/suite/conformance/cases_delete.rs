@@ -141,7 +141,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Barman prints the whole object; barkeep prints the name of what it refused to delete.
-pub fn short_refusal(outcome: &mut super::runner::Outcome) {
+pub fn short_refusal(outcome: &mut super::outcome::Outcome) {
     let start = "Cannot delete backup (";
     let pattern = regex_lite::Regex::new(r"\d{8}T\d{6}").unwrap();
     let of_key = regex_lite::Regex::new(r"'backup_id': '(\d{8}T\d{6})'").unwrap();
@@ -185,7 +185,7 @@ fn legacy_place(site: &Site) {
 }
 
 /// The annotation of `keep::legacy_annotation` where it was.
-fn not_moved(outcome: &mut super::runner::Outcome) {
+fn not_moved(outcome: &mut super::outcome::Outcome) {
     let name = "main/meta/20240112T100000-keep";
     let Some(moved) = outcome
         .catalog

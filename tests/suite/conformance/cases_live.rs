@@ -3,14 +3,15 @@
 //! The cluster goes on between the runs of the two tools, so LSNs, segment names, ids and sizes differ and are
 //! replaced by words ([`volatile`]); everything else must be equal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
-use regex_lite::Regex;
 
 use super::fixture::Fixtures;
 use super::normalise;
+use super::outcome::{Comparison, Outcome, command_of};
+use super::volatile::volatile;
 use crate::support::cluster::Version;
 use crate::support::lab::{Lab, LabOptions, Shipping};
 use crate::support::process::{Account, Finished};
@@ -56,7 +57,12 @@ impl Live {
         self.lab.cluster.wait_archived(&segment);
         std::fs::remove_dir_all(self.lab.manager.home()).unwrap();
         tree::copy(&self.pristine, &self.lab.manager.home());
-        let _ = std::fs::remove_file(self.lab.manager.directory.join("hooks.log"));
+        for file in ["hooks.log", "barman.log"] {
+            let _ = std::fs::remove_file(self.lab.manager.directory.join(file));
+        }
+        self.lab
+            .cluster
+            .sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active");
         self.lab
             .cluster
             .sql("SELECT pg_logical_emit_message(false, 'test', 'something to switch for')");
@@ -86,26 +92,46 @@ impl Live {
     }
 }
 
-struct LiveCase {
-    name: &'static str,
-    arguments: &'static str,
+/// One command line.
+pub struct LiveCase {
+    name: String,
+    arguments: Vec<String>,
     /// Lines added to the section of `main`.
-    server: &'static str,
-}
-
-const fn live(name: &'static str, arguments: &'static str, server: &'static str) -> LiveCase {
-    LiveCase {
-        name,
-        arguments,
-        server,
-    }
+    server: String,
 }
 
 impl LiveCase {
+    pub fn new(name: &str, arguments: &str, server: &str) -> LiveCase {
+        LiveCase {
+            name: name.to_owned(),
+            arguments: arguments
+                .split_whitespace()
+                .map(|word| word.replace('~', " "))
+                .collect(),
+            server: server.to_owned(),
+        }
+    }
+
     /// Whether the catalog has WAL only.
     fn is_first(&self) -> bool {
-        self.name.starts_with("first_")
+        self.name.starts_with("live::first_")
     }
+
+    /// What rules know it by.
+    fn label(&self) -> String {
+        let state = self
+            .name
+            .strip_prefix("table::")
+            .and_then(|rest| rest.split("::").next());
+        format!("{}: {}", state.unwrap_or("live"), self.arguments.join(" "))
+    }
+}
+
+type Line = (&'static str, &'static str, &'static str);
+
+/// A case of the list below: its name, its command line, lines for the section of `main`.
+const fn live(name: &'static str, arguments: &'static str, server: &'static str) -> Line {
+    (name, arguments, server)
 }
 
 const HOOKS: &str = "pre_backup_script = HOOK\npost_backup_script = HOOK\npre_backup_retry_script = HOOK\n\
@@ -114,7 +140,7 @@ const HOOKS: &str = "pre_backup_script = HOOK\npost_backup_script = HOOK\npre_ba
 const NO_SSH: &str = "ssh_command = ssh -o ConnectTimeout=5 -p 1 postgres@127.0.0.1";
 const NO_POSTGRESQL: &str = "conninfo = host=127.0.0.1 port=1 user=postgres dbname=postgres";
 
-const CASES: &[LiveCase] = &[
+const CASES: &[Line] = &[
     live("check", "check main", ""),
     live("check_nagios", "check --nagios main", ""),
     live("check_ssh_down", "check main", NO_SSH),
@@ -177,22 +203,27 @@ const CASES: &[LiveCase] = &[
     ),
 ];
 
-pub fn trials(fixtures: &Arc<Fixtures>) -> Vec<Trial> {
+pub fn trials(fixtures: &Arc<Fixtures>, of_table: Vec<LiveCase>) -> Vec<Trial> {
     let mut trials = Vec::new();
-    for case in CASES {
+    let own = CASES
+        .iter()
+        .map(|(name, arguments, server)| LiveCase::new(&format!("live::{name}"), arguments, server));
+    for case in own.chain(of_table) {
+        let case = Arc::new(case);
         // differences.md: "nagios and json".
-        let kinds: &[&str] = if case.name == "check_nagios" || case.is_first() {
+        let once = case.arguments.iter().any(|word| word == "--nagios");
+        let kinds: &[&str] = if once || case.is_first() {
             &["console"]
         } else {
             &["console", "json"]
         };
         for kind in kinds {
-            let fixtures = Arc::clone(fixtures);
+            let (fixtures, case) = (Arc::clone(fixtures), Arc::clone(&case));
             let label = if *kind == "json" { " (json)" } else { "" };
-            trials.push(Trial::test(
-                format!("conformance::live::{}{label}", case.name),
-                move || compare(&fixtures, case, kind),
-            ));
+            let name = format!("{}{label}", case.name);
+            trials.push(Trial::test(format!("conformance::{name}"), move || {
+                compare(&fixtures, &case, kind, name.clone())
+            }));
         }
     }
     let fixtures_of_diagnose = Arc::clone(fixtures);
@@ -202,48 +233,86 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> Vec<Trial> {
     trials
 }
 
-fn compare(fixtures: &Fixtures, case: &LiveCase, format: &str) -> Result<(), Failed> {
+fn compare(fixtures: &Fixtures, case: &LiveCase, format: &str, name: String) -> Result<(), Failed> {
     let live = fixtures.live().lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = &live.lab.manager.directory;
+    let destination = directory.join("restored");
+    let fill = |text: &str| {
+        text.replace("{dest}", &destination.display().to_string())
+            .replace("{ssh}", &live.lab.ssh_command)
+            .replace("HOOK", &directory.join("hook").display().to_string())
+            .replace("CONNINFO", &live.lab.cluster.conninfo())
+            .replace("PORT", &live.lab.cluster.port.to_string())
+    };
     let [expected, actual] = [&fixtures.barman, &fixtures.barkeep].map(|tool| {
         live.restore_catalog();
         if case.is_first() {
             live.forget_backups();
         }
-        let lines = case
-            .server
-            .replace(
-                "HOOK",
-                &live.lab.manager.directory.join("hook").display().to_string(),
-            )
-            .replace("PORT", &live.lab.cluster.port.to_string());
+        let _ = std::fs::remove_dir_all(&destination);
+        make_directory(&destination, &live.lab.manager.account);
+        open_to_all(&destination);
         // 'hook 63' is a hook with a word after it: the script takes its exit code from there.
-        live.lab.configure(&lines.replace("hook 63", "hook; exit 63"));
+        live.lab
+            .configure(&fill(&case.server).replace("hook 63", "hook; exit 63"));
+        let filled: Vec<String> = case.arguments.iter().map(|word| fill(word)).collect();
         let mut words = vec!["-f", format];
-        words.extend(case.arguments.split_whitespace());
+        words.extend(filled.iter().map(String::as_str));
         let finished = live.lab.manager.run(tool, &words);
-        render(&live, &finished, tool)
+        let mut outcome = outcome(&live, &finished, tool);
+        if !case.name.starts_with("table::") {
+            outcome.log.clear();
+        }
+        outcome
     });
     live.lab.configure("");
-    match diff::lines(&expected, &actual) {
-        None => Ok(()),
-        Some(text) => Err(Failed::from(format!(
-            "barman {} ('-' Barman, '+' barkeep)\n{}",
-            case.arguments,
-            diff::around_changes(&text)
-        ))),
+    Comparison {
+        name,
+        label: case.label(),
+        command: command_of(&case.arguments, "barman"),
+        line: format!("barman {}", case.arguments.join(" ")),
+    }
+    .settle(expected, actual, Vec::new())
+}
+
+/// A restore over ssh writes as another account.
+fn open_to_all(directory: &Path) {
+    std::fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+}
+
+fn outcome(live: &Live, finished: &Finished, tool: &Tool) -> Outcome {
+    let manager = &live.lab.manager;
+    let comparable = |text: &str| {
+        let text = text.replace(&tool.bin.display().to_string(), "TOOL");
+        volatile(&normalise::text(&text))
+    };
+    let mut log: Vec<String> = comparable(&normalise::log(&manager.log()))
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    // How many segments one run finds in incoming is PostgreSQL's affair.
+    log.retain(|line| !line.contains(" INFO: \tSEGMENT"));
+    log.sort_unstable();
+    log.dedup();
+    Outcome {
+        stdout: comparable(&finished.stdout),
+        stderr: comparable(&finished.stderr),
+        code: finished.code,
+        hooks: comparable(&live.hooks()),
+        catalog: comparable(&names_and_modes(&manager.home())),
+        destination: comparable(&names_and_modes(&manager.directory.join("restored"))),
+        log: log.join("\n"),
     }
 }
 
-fn render(live: &Live, finished: &Finished, tool: &Tool) -> String {
-    let manager = &live.lab.manager;
-    // The names and modes of the catalog: contents of data files differ as the cluster goes on.
-    let catalog: Vec<String> = tree::describe(&manager.home())
+/// The names and modes of a tree, and the lines of its information files: contents of data files differ as the cluster goes on.
+fn names_and_modes(root: &Path) -> String {
+    let lines: Vec<String> = tree::describe(root)
         .lines()
         .filter(|line| {
-            !line.contains("/data/")
-                && !line.contains("/wals/")
-                && !line.contains("/incoming/")
-                && !line.starts_with("  | 0")
+            let changing = ["/data/", "/wals/", "/incoming/", "/pg_wal/", "/barman_wal/"];
+            line.contains(".tar")
+                || !changing.iter().any(|part| line.contains(part)) && !line.starts_with("  | 0")
         })
         // differences.md: "sidecar", "queued changes of the configuration".
         .filter(|line| !line.contains("-barkeep") && !line.contains("cfg_changes.queue"))
@@ -256,75 +325,7 @@ fn render(live: &Live, finished: &Finished, tool: &Tool) -> String {
             }
         })
         .collect();
-    let text = format!(
-        "exit code {}\n=== stdout\n{}\n=== stderr\n{}\n=== hooks\n{}\n=== catalog\n{}",
-        finished.code,
-        finished.stdout,
-        finished.stderr,
-        live.hooks(),
-        catalog.join("\n")
-    );
-    let text = text.replace(&tool.bin.display().to_string(), "TOOL");
-    volatile(&normalise::text(&text))
-}
-
-/// Replaces what changes while a cluster runs.
-fn volatile(text: &str) -> String {
-    const RULES: &[(&str, &str)] = &[
-        (r"\d{8}T\d{6}", "ID"),
-        // In JSON a tab is \t: no word boundary before the name.
-        (r"(\\t)[0-9A-F]{24}\b", "${1}SEGMENT"),
-        (r"\b[0-9A-F]{24}\b", "SEGMENT"),
-        (r"\b[0-9A-F]{1,8}/[0-9A-F]{1,8}\b", "LSN"),
-        (r", [0-9A-F]{8}\)", ", OFFSET)"),
-        (r#"(offset"?[:=] ?|Offset +: )\d+"#, "${1}N"),
-        (
-            r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:?(\d\d)?)?",
-            "TIME",
-        ),
-        (
-            r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}",
-            "TIME",
-        ),
-        (r"\d+(\.\d+)? (B|KiB|MiB|GiB)(/s)?\b", "SIZE"),
-        (r"-?\d+\.\d+%", "PERCENT"),
-        (r"\d+\.\d+/hour", "RATE/hour"),
-        (r#"("copy_stats": )\{.*?\}(, "data_checksums")"#, "${1}TIMES$2"),
-        (r"\(time: [^)]*\)", "(time: DURATION)"),
-        (r"(?m)(Copy time +: ).*$", "${1}DURATION"),
-        (
-            r#"("(?:copy_time|analysis_time|wal_rate|throughput)": )"[^"]*""#,
-            r#"$1"X""#,
-        ),
-        (
-            r#"((?:_bytes|_timestamp|_seconds|_percentage|_per_second|_size|_count|wal_num|no_of_files|_ratio)"?[:=] ?"?)-?[\d.e-]+"#,
-            "${1}N",
-        ),
-        (
-            r#"((?:size|wal_num|Number of WALs|Number of files|cluster_size|archived_count|current_size|_per_second)"?\s*[:=] ?)-?[\d.e-]+"#,
-            "${1}N",
-        ),
-        (r"main(_wals)?=\d+B", "main$1=NB"),
-        (r"BARMAN_(TIMESTAMP|SIZE)=[\d.]+", "BARMAN_$1=N"),
-        // How many segments one run finds in incoming is PostgreSQL's affair.
-        (
-            r"(?m)^(Processing xlog segments from .*|\tSEGMENT(\.0000\w+\.backup)?)\n",
-            "",
-        ),
-        (
-            r#"(, )?"(Processing xlog segments from [^"]*|\\tSEGMENT(\.0000\w+\.backup)?)""#,
-            "",
-        ),
-        (r#""_INFO": \[, "#, "\"_INFO\": ["),
-    ];
-    let mut output = text.to_owned();
-    for (pattern, replacement) in RULES {
-        output = Regex::new(pattern)
-            .unwrap()
-            .replace_all(&output, *replacement)
-            .into_owned();
-    }
-    output
+    lines.join("\n")
 }
 
 /// The document of `diagnose`: the configuration and the backups are equal, the other parts have the same keys.

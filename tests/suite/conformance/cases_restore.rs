@@ -288,7 +288,7 @@ fn earlier_restore(site: &Site) {
 }
 
 /// Barkeep stops after its first lines, copies nothing, and says what is missing.
-fn refused(outcome: &mut super::runner::Outcome) {
+fn refused(outcome: &mut super::outcome::Outcome) {
     let missing = if outcome.stdout.contains("server wait") {
         "000000010000000000000009"
     } else {
@@ -310,7 +310,7 @@ fn refused(outcome: &mut super::runner::Outcome) {
 }
 
 /// One more warning.
-fn warn(outcome: &mut super::runner::Outcome, line: &str) {
+fn warn(outcome: &mut super::outcome::Outcome, line: &str) {
     if !outcome.stdout.starts_with('{') {
         outcome.stderr.push_str(&format!("WARNING: {line}\n"));
         return;
@@ -325,7 +325,7 @@ fn warn(outcome: &mut super::runner::Outcome, line: &str) {
     outcome.stdout.replace_range(begin..end, &list);
 }
 
-fn behind_the_wal(outcome: &mut super::runner::Outcome) {
+fn behind_the_wal(outcome: &mut super::outcome::Outcome) {
     warn(
         outcome,
         "The target time lies behind the newest archived WAL (00000001000000000000000E). PostgreSQL 13 and newer refuse \
@@ -333,7 +333,7 @@ fn behind_the_wal(outcome: &mut super::runner::Outcome) {
     );
 }
 
-fn not_followed(outcome: &mut super::runner::Outcome) {
+fn not_followed(outcome: &mut super::outcome::Outcome) {
     warn(
         outcome,
         "The archive has WAL of timeline 3, which this recovery does not follow: it ends with timeline 1. Use \
@@ -342,7 +342,7 @@ fn not_followed(outcome: &mut super::runner::Outcome) {
 }
 
 /// The archive ends with the segment behind the one of the target.
-fn one_segment_more(outcome: &mut super::runner::Outcome) {
+fn one_segment_more(outcome: &mut super::outcome::Outcome) {
     let last = outcome
         .destination
         .find("pg/barman_wal/00000001000000000000000D")
@@ -352,7 +352,7 @@ fn one_segment_more(outcome: &mut super::runner::Outcome) {
     outcome.destination.insert_str(end, line);
 }
 
-fn nothing_staged(outcome: &mut super::runner::Outcome) {
+fn nothing_staged(outcome: &mut super::outcome::Outcome) {
     outcome.destination = outcome
         .destination
         .split_inclusive('\n')
@@ -365,7 +365,7 @@ fn nothing_staged(outcome: &mut super::runner::Outcome) {
 }
 
 /// Barkeep prints `lines` of standard output and stops with `message`; nothing stands in the destination.
-fn stops(outcome: &mut super::runner::Outcome, lines: usize, message: &str) {
+fn stops(outcome: &mut super::outcome::Outcome, lines: usize, message: &str) {
     outcome.code = 1;
     outcome.stdout = outcome.stdout.split_inclusive('\n').take(lines).collect();
     outcome.stderr = outcome
@@ -379,7 +379,7 @@ fn stops(outcome: &mut super::runner::Outcome, lines: usize, message: &str) {
 }
 
 /// The tablespace is to lie where this account may not make a directory.
-fn location_refused(outcome: &mut super::runner::Outcome) {
+fn location_refused(outcome: &mut super::outcome::Outcome) {
     let line = outcome
         .stdout
         .lines()
@@ -393,7 +393,7 @@ fn location_refused(outcome: &mut super::runner::Outcome) {
     stops(outcome, lines, &message);
 }
 
-fn hole_on_the_way(outcome: &mut super::runner::Outcome) {
+fn hole_on_the_way(outcome: &mut super::outcome::Outcome) {
     stops(
         outcome,
         3,
@@ -404,7 +404,7 @@ fn hole_on_the_way(outcome: &mut super::runner::Outcome) {
     );
 }
 
-fn no_history(outcome: &mut super::runner::Outcome) {
+fn no_history(outcome: &mut super::outcome::Outcome) {
     stops(
         outcome,
         3,
@@ -414,7 +414,7 @@ fn no_history(outcome: &mut super::runner::Outcome) {
 }
 
 /// WAL goes where a standby looks for it, with its status files.
-fn into_pg_wal(outcome: &mut super::runner::Outcome) {
+fn into_pg_wal(outcome: &mut super::outcome::Outcome) {
     let copied = "Copying required WAL segments.\n";
     outcome.stdout = outcome
         .stdout
@@ -451,7 +451,7 @@ fn into_pg_wal(outcome: &mut super::runner::Outcome) {
 }
 
 /// The segment behind the one of the target.
-fn next_segment_too(outcome: &mut super::runner::Outcome) {
+fn next_segment_too(outcome: &mut super::outcome::Outcome) {
     let directory = "d 0755 pg/barman_wal/archive_status\n";
     outcome.destination = outcome.destination.replace(
         directory,

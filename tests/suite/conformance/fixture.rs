@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use super::cases_live::Live;
+use super::tarballs::Tarballs;
 use crate::support::catalog::{Backup, ServerCatalog, give_to};
 use crate::support::process::Account;
 use crate::support::scratch::Scratch;
@@ -19,6 +20,7 @@ pub struct Fixtures {
     synthetic: OnceLock<PathBuf>,
     sshd: OnceLock<Sshd>,
     live: OnceLock<Mutex<Live>>,
+    pub tarballs: Tarballs,
 }
 
 impl Fixtures {
@@ -30,6 +32,7 @@ impl Fixtures {
             synthetic: OnceLock::new(),
             sshd: OnceLock::new(),
             live: OnceLock::new(),
+            tarballs: Tarballs::default(),
         }
     }
 
@@ -85,6 +88,12 @@ pub fn servers() -> Vec<(&'static str, String)> {
             "chain",
             with("description = Incrementals of a copy over ssh\nreuse_backup = link\nretention_policy = REDUNDANCY 1"),
         ),
+        (
+            "tars",
+            "conninfo = host=127.0.0.1 port=1 user=postgres dbname=postgres\nbackup_method = postgres\narchiver = on\n\
+             description = Base backups in tar files\nretention_policy = REDUNDANCY 2"
+                .to_owned(),
+        ),
         ("wait", with("description = Waiting for WALs")),
         ("nowal", with("description = No WAL yet\nlast_backup_maximum_age = 3 DAYS\nlast_wal_maximum_age = 1 HOUR\nlast_backup_minimum_size = 1Gi")),
         ("mixed", with("description = Every compression")),
@@ -113,6 +122,7 @@ fn build_synthetic(home: &Path) {
     build_window(home);
     build_tree(home);
     build_chain(home);
+    build_tars(home);
     build_wait(home);
     build_mixed(home);
     build_tables(home);
@@ -259,6 +269,27 @@ fn build_chain(home: &Path) {
         ..incremental("20240507T100000", "20240505T100000", 13)
     });
     server.segments(1, 2, 12, Some("gzip"));
+    server.finish();
+}
+
+/// Backups by pg_basebackup in tar files: gzip, lz4, zstd with tablespaces, and uncompressed.
+fn build_tars(home: &Path) {
+    let mut server = ServerCatalog::create(home, "tars");
+    for (id, segment, compression) in [
+        ("20240901T100000", 2, "gzip"),
+        ("20240902T100000", 4, "lz4"),
+        ("20240903T100000", 6, "zstd"),
+        ("20240904T100000", 8, "none"),
+    ] {
+        server.backup(&Backup {
+            mode: "postgres",
+            compression: Some(compression),
+            tablespaces: compression == "zstd",
+            ..Backup::done(id, segment, segment)
+        });
+        server.pack(id, compression);
+    }
+    server.segments(1, 1, 9, None);
     server.finish();
 }
 

@@ -18,10 +18,13 @@ mod cases_streaming;
 mod fixture;
 mod help;
 pub mod normalise;
+mod outcome;
 mod runner;
 mod states;
 mod table;
+mod tarballs;
 mod verdict;
+mod volatile;
 
 pub use fixture::Fixtures;
 pub use runner::trials;

@@ -1,6 +1,27 @@
 //! What two runs of the same command can never have in common: clocks, pids, durations.
 
+use std::sync::OnceLock;
+
 use regex_lite::Regex;
+
+/// Patterns and what takes the place of what they match, applied in order.
+pub struct Replacements(Vec<(Regex, &'static str)>);
+
+impl Replacements {
+    pub fn new(rules: &[(&str, &'static str)]) -> Replacements {
+        let compiled =
+            |(pattern, replacement): &(&str, &'static str)| (Regex::new(pattern).unwrap(), *replacement);
+        Replacements(rules.iter().map(compiled).collect())
+    }
+
+    pub fn applied_to(&self, text: &str) -> String {
+        self.0
+            .iter()
+            .fold(text.to_owned(), |text, (pattern, replacement)| {
+                pattern.replace_all(&text, *replacement).into_owned()
+            })
+    }
+}
 
 /// Pattern and replacement, applied in order to every output.
 const RULES: &[(&str, &str)] = &[
@@ -26,6 +47,12 @@ const RULES: &[(&str, &str)] = &[
     // Files per hour since the statistics were reset: it sinks from second to second.
     (r"(Server WAL archiving rate: )[0-9.]+", "${1}RATE"),
     (r#"(Server WAL archiving rate", "message": ")[0-9.]+"#, "${1}RATE"),
+    // Exports are named by the time and the sum of a file that tells the time; what is in them is told by its members.
+    (
+        r"(backup-export-[^\n/]*?-\d{8}T\d{6}-)\d{8}T\d{6}-[0-9a-f]{8}",
+        "${1}STAMP",
+    ),
+    (r"(?m)^(f \d+ backup-export-.*-STAMP\.tar(?:\.\w+)?) .*$", "$1"),
     (r"process \w+ \(pid \d+\)", "process (pid PID)"),
     // differences.md: "wal gaps".
     (r"(?m)^\t?(?:\w+\.)?wal gaps: (?:\x1b\[31m)?FAILED.*\n", ""),
@@ -39,11 +66,10 @@ const RULES: &[(&str, &str)] = &[
 
 /// Applies the rules.
 pub fn text(input: &str) -> String {
-    let mut output = input.to_owned();
-    for (pattern, replacement) in RULES {
-        let pattern = Regex::new(pattern).unwrap();
-        output = pattern.replace_all(&output, *replacement).into_owned();
-    }
+    static COMPILED: OnceLock<Replacements> = OnceLock::new();
+    let output = COMPILED
+        .get_or_init(|| Replacements::new(RULES))
+        .applied_to(input);
     order_of_names(&order_of_warnings(&output))
 }
 
@@ -76,7 +102,8 @@ pub fn log(text: &str) -> String {
             }
         } else {
             inside = inside && !line.starts_with("Traceback") && line != "See log file for more details.";
-            if inside {
+            // What a hook script wrote: in Barman's log below its exit code.
+            if inside && !line.is_empty() && line != "Output details:" {
                 kept.push(line.to_owned());
             }
         }
@@ -100,6 +127,8 @@ const INNER_STEPS: &str = concat!(
     r"|^barman\.command INFO: Synchronising with server .* step \d/3",
     r"|^barman\.command ERROR:\s*$|^PgVerifyBackup |^barman\.command ERROR: cannot switch the WAL of server",
     r"|does not begin like a WAL segment$|heck 'wal gaps'",
+    // The list of tablespaces at the end of pg_basebackup.
+    r"|^barman\.command INFO:(\s*| \t\d+, .*)$",
 );
 
 /// Barman names the backups of one name in the order of the directory.

@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use libtest_mimic::{Failed, Trial};
 
 use super::fixture::{Fixtures, servers};
-use super::verdict::{Verdict, assert_bullet, judge, record};
+use super::outcome::{Comparison, Outcome, command_of};
+use super::verdict::assert_bullet;
 use super::{
     cases_archive, cases_catalog, cases_chains, cases_command_line, cases_delete, cases_restore,
-    cases_streaming, normalise, table,
+    cases_streaming, normalise, table, tarballs,
 };
 use crate::support::manager::Manager;
 use crate::support::process::{Account, Finished, run_with_input};
 use crate::support::scratch::{make_directory, write_file};
 use crate::support::tool::Tool;
-use crate::support::{diff, tree};
+use crate::support::tree;
 
 /// How the standard error of a case is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub struct Case {
     replacements: Vec<(String, String)>,
     /// The one server that the site has, when not all of them.
     only: Option<String>,
-    /// Whether the log is compared, too.
+    /// Whether the log is compared, too: not where an outcome is rewritten by a function.
     log: bool,
     prepare: Vec<Preparation>,
     input: Vec<u8>,
@@ -76,7 +77,7 @@ pub fn case(name: &str, arguments: &str) -> Case {
         global: String::new(),
         replacements: Vec::new(),
         only: None,
-        log: false,
+        log: true,
         prepare: Vec::new(),
         input: Vec::new(),
         difference: None,
@@ -136,12 +137,6 @@ impl Case {
         self
     }
 
-    /// The log is compared as well.
-    pub fn with_log(mut self) -> Case {
-        self.log = true;
-        self
-    }
-
     pub fn environment(mut self, key: &str, value: &str) -> Case {
         self.environment.push((key.to_owned(), value.to_owned()));
         self
@@ -150,6 +145,7 @@ impl Case {
     /// Declares an intended difference: `bullet` stands in differences.md, `rewrite` makes Barman's outcome barkeep's.
     pub fn differs(mut self, bullet: &'static str, rewrite: fn(&mut Outcome)) -> Case {
         self.difference = Some(Difference { bullet, rewrite });
+        self.log = false;
         self
     }
 
@@ -160,20 +156,6 @@ impl Case {
             .strip_prefix("table::")
             .and_then(|rest| rest.split("::").next());
         format!("{}: {}", state.unwrap_or("all"), self.arguments.join(" "))
-    }
-
-    /// The command, for counting.
-    fn command(&self) -> &str {
-        let mut words = self.arguments.iter().map(String::as_str).peekable();
-        while let Some(word) = words.next() {
-            match word {
-                "-f" | "--color" | "--colour" | "--log-level" | "-c" => drop(words.next()),
-                _ if word.starts_with('-') => {}
-                _ if self.program == "barman" => return word,
-                _ => break,
-            }
-        }
-        self.program
     }
 }
 
@@ -187,28 +169,6 @@ pub struct Site {
     pub ssh: String,
 }
 
-/// Everything that is compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    pub stdout: String,
-    pub stderr: String,
-    pub code: i32,
-    pub hooks: String,
-    pub catalog: String,
-    pub destination: String,
-    /// What monitoring would look for in the log.
-    pub log: String,
-}
-
-impl Outcome {
-    fn render(&self) -> String {
-        format!(
-            "exit code {}\n=== stdout\n{}\n=== stderr\n{}\n=== hooks\n{}\n=== log\n{}\n=== destination\n{}\n=== catalog\n{}",
-            self.code, self.stdout, self.stderr, self.hooks, self.log, self.destination, self.catalog
-        )
-    }
-}
-
 /// All cases as trials: those that run on copies, and those that share one running server.
 pub fn trials(fixtures: &Arc<Fixtures>) -> (Vec<Trial>, Vec<Trial>) {
     let mut cases = cases_catalog::cases();
@@ -218,7 +178,8 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> (Vec<Trial>, Vec<Trial>) {
     cases.extend(cases_archive::cases());
     cases.extend(cases_restore::cases());
     cases.extend(cases_streaming::cases());
-    cases.extend(table::cases());
+    let (of_table, on_lab) = table::cases();
+    cases.extend(of_table);
     let mut trials = Vec::new();
     for case in cases {
         let case = Arc::new(std::sync::Mutex::new(case));
@@ -241,7 +202,7 @@ pub fn trials(fixtures: &Arc<Fixtures>) -> (Vec<Trial>, Vec<Trial>) {
         }
     }
     trials.push(super::help::trial(Arc::clone(fixtures)));
-    (trials, super::cases_live::trials(fixtures))
+    (trials, super::cases_live::trials(fixtures, on_lab))
 }
 
 fn compare(fixtures: &Fixtures, case: &Case, json: bool) -> Result<(), Failed> {
@@ -263,24 +224,15 @@ fn compare(fixtures: &Fixtures, case: &Case, json: bool) -> Result<(), Failed> {
             declared.push(difference.bullet.to_owned());
         }
     }
-    let mut actual = run_case(fixtures, case, json, &directory, &fixtures.barkeep);
-    let verdict = match judge(&case.label(), &mut expected, &mut actual) {
-        Verdict::Unintended => Verdict::Unintended,
-        Verdict::Identical if declared.is_empty() => Verdict::Identical,
-        Verdict::Identical => Verdict::Intended(declared),
-        Verdict::Intended(more) => Verdict::Intended([declared, more].concat()),
-    };
+    let actual = run_case(fixtures, case, json, &directory, &fixtures.barkeep);
     let kind = if json { " (json)" } else { "" };
-    record(&format!("{}{kind}", case.name), case.command(), &verdict);
-    if verdict != Verdict::Unintended {
-        return Ok(());
+    Comparison {
+        name: format!("{}{kind}", case.name),
+        label: case.label(),
+        command: command_of(&case.arguments, case.program),
+        line: format!("barman {}", case.arguments.join(" ")),
     }
-    let text = diff::lines(&expected.render(), &actual.render()).unwrap_or_default();
-    Err(Failed::from(format!(
-        "barman {} ('-' Barman, '+' barkeep)\n{}",
-        case.arguments.join(" "),
-        diff::around_changes(&text)
-    )))
+    .settle(expected, actual, declared)
 }
 
 fn run_case(
@@ -295,7 +247,10 @@ fn run_case(
         action(&site);
     }
     let fill = |text: &str| {
-        text.replace("{dest}", &site.destination.display().to_string())
+        fixtures
+            .tarballs
+            .filled_in(text, fixtures)
+            .replace("{dest}", &site.destination.display().to_string())
             .replace("{site}", &site.manager.directory.display().to_string())
             .replace("{home}", &site.manager.home().display().to_string())
             .replace("{ssh}", &site.ssh)
@@ -392,7 +347,7 @@ fn collect(case: &Case, site: &Site, finished: &Finished, tool: &Tool) -> Outcom
         stderr = stderr.trim_end().lines().last().unwrap_or_default().to_owned();
     }
     let hooks = std::fs::read_to_string(&site.hook_log).unwrap_or_default();
-    let hooks = if case.command() == "cron" {
+    let hooks = if command_of(&case.arguments, case.program) == "cron" {
         in_any_order(&hooks)
     } else {
         hooks
@@ -410,13 +365,17 @@ fn collect(case: &Case, site: &Site, finished: &Finished, tool: &Tool) -> Outcom
         code: finished.code,
         hooks: normalise::text(&hooks),
         catalog: normalise::text(&tree::describe(&site.manager.home())),
-        destination: normalise::text(&tree::describe(&site.destination)),
+        destination: normalise::text(&format!(
+            "{}{}",
+            tree::describe(&site.destination),
+            tarballs::describe_exports(&site.destination)
+        )),
     }
 }
 
 /// `sync-info` writes its members in the order in which Barman finds them, which nobody may rely on.
 fn ordered(case: &Case, stdout: &str) -> String {
-    if case.command() != "sync-info" {
+    if command_of(&case.arguments, case.program) != "sync-info" {
         return stdout.to_owned();
     }
     match serde_json::from_str::<serde_json::Value>(stdout) {

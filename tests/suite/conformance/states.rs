@@ -19,6 +19,8 @@ pub struct State {
     pub ids: Vec<String>,
     /// Lines of the server's section.
     pub options: Vec<String>,
+    /// Whether PostgreSQL and ssh are there: `main` of the lab of `cases_live.rs` in place of a synthetic server.
+    pub live: bool,
     /// Lines of `[barman]`.
     pub global: Vec<String>,
     changes: Vec<String>,
@@ -40,7 +42,8 @@ fn parsed() -> Vec<State> {
                 let (name, server) = rest.split_once(" = ").unwrap();
                 states.push(State {
                     name: name.to_owned(),
-                    server: server.replace('~', " "),
+                    server: server.replace("LAB", "main").replace('~', " "),
+                    live: server == "LAB",
                     ..State::default()
                 });
             }

@@ -1,6 +1,7 @@
 //! The table of `tests/conformance/commands.txt`, as cases: every command line in every state that it names.
 
 use super::cases_archive::{Sums, tar};
+use super::cases_live::LiveCase;
 use super::runner::{Case, case};
 use super::states::{State, resolved, states};
 use crate::support::catalog::delivered_content;
@@ -8,9 +9,13 @@ use crate::support::catalog::delivered_content;
 const TEXT: &str = include_str!("../../conformance/commands.txt");
 
 /// The cases; without `BARKEEP_CONFORMANCE_FULL` a fixed part in which every command line occurs, in states that change from line to line, with
-/// `BARKEEP_CONFORMANCE_SLICE=3/9` the third ninth.
-pub fn cases() -> Vec<Case> {
-    let mut cases = all(std::env::var_os("BARKEEP_CONFORMANCE_FULL").is_some());
+/// `BARKEEP_CONFORMANCE_SLICE=3/9` the third ninth. The second list are those on a running server, which the part does not have.
+pub fn cases() -> (Vec<Case>, Vec<LiveCase>) {
+    let (cases, live) = all(std::env::var_os("BARKEEP_CONFORMANCE_FULL").is_some());
+    (slice_of(cases), slice_of(live))
+}
+
+fn slice_of<T>(mut cases: Vec<T>) -> Vec<T> {
     if let Ok(slice) = std::env::var("BARKEEP_CONFORMANCE_SLICE") {
         let (number, of) = slice.split_once('/').unwrap();
         let (number, of): (usize, usize) = (number.parse().unwrap(), of.parse().unwrap());
@@ -23,8 +28,8 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-fn all(full: bool) -> Vec<Case> {
-    let mut cases = Vec::new();
+fn all(full: bool) -> (Vec<Case>, Vec<LiveCase>) {
+    let (mut cases, mut live) = (Vec::new(), Vec::new());
     let mut selected: Vec<&'static State> = Vec::new();
     for (row, line) in TEXT.lines().enumerate() {
         let line = line.trim();
@@ -42,14 +47,36 @@ fn all(full: bool) -> Vec<Case> {
                 vec![(state, None)]
             }
         };
-        let columns: Vec<_> = selected.iter().copied().flat_map(with_ids).collect();
+        let columns = selected.iter().copied().flat_map(with_ids);
+        let columns = columns.filter(|(_, id)| !is_endless(line, *id));
+        let (on_lab, columns): (Vec<_>, Vec<_>) = columns.partition(|(state, _)| state.live);
+        if full {
+            live.extend(on_lab.into_iter().map(|(state, id)| build_live(line, state, id)));
+        }
+        if columns.is_empty() {
+            continue;
+        }
         // A diagonal through the table.
         let step = if full { 1 } else { columns.len().min(SHARE) };
         for (state, id) in columns.into_iter().skip(row * 7 % step).step_by(step) {
             cases.push(build(line, state, id));
         }
     }
-    cases
+    (cases, live)
+}
+
+/// Whether Barman never comes to an end (differences.md, "list-files of a backup without an end").
+fn is_endless(line: &str, id: Option<&str>) -> bool {
+    const WITHOUT_END: [&str; 5] = [
+        "last-failed",
+        "20240111T120000",
+        "20240112T120000",
+        "20240114T100000",
+        "20240504T120000",
+    ];
+    line.starts_with("list-files")
+        && !line.contains("--target data")
+        && id.is_some_and(|id| WITHOUT_END.contains(&id))
 }
 
 /// One in so many cases of a line runs with `tests/run`, and at least one.
@@ -61,12 +88,22 @@ fn matching(patterns: &str) -> Vec<&'static State> {
         let before = selected.len();
         selected.extend(states().iter().filter(|state| match pattern.strip_suffix('*') {
             Some(start) => state.name.starts_with(start),
-            None if pattern == "every" => !state.name.starts_with("retention"),
+            None if pattern == "every" => {
+                !state.live && !state.name.ends_with("-two") && !state.name.starts_with("retention")
+            }
             None => state.name == pattern,
         }));
         assert!(selected.len() > before, "commands.txt: no state {pattern}");
     }
     selected
+}
+
+fn build_live(line: &str, state: &State, id: Option<&str>) -> LiveCase {
+    let shown = line
+        .replace("{server}", &state.server)
+        .replace("{id}", id.unwrap_or_default());
+    let name = format!("table::{}::{}", state.name, shown.replace('~', " "));
+    LiveCase::new(&name, &shown, &state.options.join("\n"))
 }
 
 fn build(line: &str, state: &State, id: Option<&str>) -> Case {
@@ -99,7 +136,6 @@ fn build(line: &str, state: &State, id: Option<&str>) -> Case {
     };
     let mut row = case(&format!("table::{}::{shown}{label}", state.name), &words)
         .only(&state.server)
-        .with_log()
         .server(&state.server, &state.options.join("\n"))
         .global(&state.global.join("\n"))
         .input(&standard_input(input));
@@ -116,6 +152,11 @@ fn build(line: &str, state: &State, id: Option<&str>) -> Case {
         .iter()
         .any(|word| shown.contains(word))
     {
+        row = row.console();
+    }
+    // How a command writes JSON is seen with the first backup of a state.
+    let another = id.is_some_and(|id| state.ids.first().is_none_or(|first| first != id));
+    if another && !line.starts_with("show-backup") {
         row = row.console();
     }
     row

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use regex_lite::Regex;
 
 use super::cases_delete::short_refusal;
-use super::runner::Outcome;
+use super::outcome::Outcome;
 
 const TEXT: &str = include_str!("../../conformance/intended.txt");
 /// The bullets that rules and cases refer to.

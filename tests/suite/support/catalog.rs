@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use super::process::Account;
@@ -180,6 +181,39 @@ impl Backup {
     }
 }
 
+/// A `backup_manifest` over the files of a backup that PostgreSQL lists.
+fn manifest_of(base: &Path) -> String {
+    let mut files = Vec::new();
+    for entry in WalkDir::new(base).sort_by_file_name() {
+        let entry = entry.unwrap();
+        let inside = entry.path().strip_prefix(base).unwrap().to_string_lossy();
+        let path = match inside.strip_prefix("data/") {
+            Some(path) => path.to_owned(),
+            None => format!("pg_tblspc/{inside}"),
+        };
+        if entry.file_type().is_file() {
+            let content = std::fs::read(entry.path()).unwrap();
+            files.push(format!(
+                "{{ \"Path\": \"{path}\", \"Size\": {}, \"Last-Modified\": \"2023-11-14 22:13:20 GMT\", \
+                 \"Checksum-Algorithm\": \"SHA256\", \"Checksum\": \"{}\" }}",
+                content.len(),
+                hexadecimal(&Sha256::digest(content))
+            ));
+        }
+    }
+    let text = format!(
+        "{{ \"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [\n{}\n],\n\"WAL-Ranges\": [\n\
+         {{ \"Timeline\": 1, \"Start-LSN\": \"0/2000028\", \"End-LSN\": \"0/2000138\" }}\n],\n",
+        files.join(",\n")
+    );
+    let sum = hexadecimal(&Sha256::digest(&text));
+    format!("{text}\"Manifest-Checksum\": \"{sum}\"}}\n")
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A string as Python's `repr` writes it; good for text without single quotes.
 fn python_repr(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\n', "\\n"))
@@ -205,7 +239,7 @@ impl ServerCatalog {
         for part in ["base", "wals", "incoming", "streaming", "errors", "meta"] {
             std::fs::create_dir_all(directory.join(part)).unwrap();
         }
-        let identity = format!("{{\n    \"systemid\": \"{SYSTEM_ID}\",\n    \"version\": \"15\"\n}}\n");
+        let identity = format!("{{\n    \"systemid\": \"{SYSTEM_ID}\",\n    \"version\": \"15\"\n}}");
         std::fs::write(directory.join("identity.json"), identity).unwrap();
         ServerCatalog {
             name: name.to_owned(),
@@ -239,6 +273,45 @@ impl ServerCatalog {
                 std::fs::write(inside.join("20000"), vec![7; 8192]).unwrap();
             }
         }
+    }
+
+    /// Puts a backup's files into tar files, as pg_basebackup does, with a manifest beside them.
+    pub fn pack(&self, id: &str, compression: &str) {
+        let base = self.directory.join("base").join(id);
+        let data = base.join("data");
+        let manifest = manifest_of(&base);
+        let packed = base.join("packed");
+        std::fs::create_dir(&packed).unwrap();
+        let mut oids = Vec::new();
+        for entry in std::fs::read_dir(&base).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if name.bytes().all(|byte| byte.is_ascii_digit()) {
+                oids.push(name);
+            }
+        }
+        for directory in oids.iter().map(String::as_str).chain(["data"]) {
+            let (suffix, program) = match compression {
+                "gzip" => (".gz", Some("gzip")),
+                "lz4" => (".lz4", Some("lz4")),
+                "zstd" => (".zst", Some("zstd")),
+                _ => ("", None),
+            };
+            let name = if directory == "data" { "base" } else { directory };
+            let target = packed.join(format!("{name}.tar{suffix}"));
+            let mut tar = Command::new("tar");
+            tar.arg("-C").arg(base.join(directory)).arg("-cf");
+            tar.arg(target)
+                .args(["--owner=postgres", "--group=postgres", "--sort=name"]);
+            tar.args(program.map(|program| format!("--use-compress-program={program}")));
+            assert!(tar.arg(".").status().unwrap().success());
+        }
+        for oid in oids {
+            std::fs::remove_dir_all(base.join(&oid)).unwrap();
+            std::fs::create_dir(base.join(&oid)).unwrap();
+        }
+        std::fs::remove_dir_all(&data).unwrap();
+        std::fs::rename(packed, &data).unwrap();
+        std::fs::write(data.join("backup_manifest"), manifest).unwrap();
     }
 
     /// Adds one archived file of any kind with its line in xlog.db.
