@@ -73,6 +73,9 @@ impl Import<'_> {
 pub fn import(import: &Import<'_>, reporter: &dyn Reporter) -> Result<BackupId, ImportError> {
     let (catalog, path) = (import.catalog, Path::new(import.tarball));
     let server = catalog.server();
+    let identity = catalog
+        .identity()?
+        .ok_or_else(|| ImportError::NoIdentity(server.to_owned()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let named = TarballName::parse(&name, server).ok_or_else(|| ImportError::Name {
         name: name.clone().into_owned(),
@@ -85,9 +88,6 @@ pub fn import(import: &Import<'_>, reporter: &dyn Reporter) -> Result<BackupId, 
             actual: sum,
         });
     }
-    let identity = catalog
-        .identity()?
-        .ok_or_else(|| ImportError::NoIdentity(server.to_owned()))?;
     let busy = |error| match error {
         LockError::Busy { .. } => ImportError::Busy(server.to_owned()),
         other => ImportError::Lock(other),
