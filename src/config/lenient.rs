@@ -5,9 +5,10 @@ use super::options::ServerConfig;
 use super::table::OptionType;
 
 /// Options whose text a model keeps as it is.
-pub(super) const UNREAD: [&str; 3] = [
+pub(super) const UNREAD: [&str; 4] = [
     "bandwidth_limit",
     "minimum_redundancy",
+    "retention_policy_mode",
     "tablespace_bandwidth_limit",
 ];
 
