@@ -63,12 +63,12 @@ macro_rules! functions {
         }
 
         impl Library {
-            fn load() -> Result<Library, String> {
+            fn load(name: &str) -> Result<Library, String> {
                 let explain = |error: libloading::Error| {
                     format!("cannot load PostgreSQL's client library: {error}. Install libpq (package libpq5 or postgresql-libs)")
                 };
                 // SAFETY: what libpq and the libraries behind it do when they are loaded has no preconditions.
-                let library = unsafe { libloading::Library::new(NAME) }.map_err(explain)?;
+                let library = unsafe { libloading::Library::new(name) }.map_err(explain)?;
                 // SAFETY: the signatures are those of libpq-fe.h, and the library is never unloaded.
                 let functions = unsafe {
                     Library {
@@ -120,5 +120,24 @@ functions! {
 /// It is not installed, with what to do about that.
 pub(super) fn library() -> Result<&'static Library, String> {
     static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
-    LIBRARY.get_or_init(Library::load).as_ref().map_err(Clone::clone)
+    LIBRARY
+        .get_or_init(|| Library::load(NAME))
+        .as_ref()
+        .map_err(Clone::clone)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn where_it_is_missing_the_package_is_named() {
+        let error = Library::load("libpq-that-is-nowhere.so.5").unwrap_err();
+        assert!(
+            error.contains("libpq-that-is-nowhere.so.5") && error.contains("package libpq5"),
+            "{error}"
+        );
+        assert!(library().is_ok());
+    }
 }

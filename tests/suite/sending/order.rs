@@ -73,7 +73,7 @@ pub(super) fn of_the_client(tool: &Tool) {
         assert!(content.is_before(link), "{calls}");
     }
     let on_disk = calls.after(last, &["fsync(", &incoming]);
-    let answer = calls.after_in(on_disk, &on_disk.thread, &["exit_group(0)"]);
+    let answer = calls.after_in_its_thread(on_disk, &["exit_group(0)"]);
     // The client: note, content, name, answer.
     let note = calls.first(&["write(", ".sent.tmp>", &name(2), &name(3)]);
     assert!(answer.is_before(note), "{calls}");

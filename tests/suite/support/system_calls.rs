@@ -5,8 +5,7 @@ use std::process::Command;
 
 /// A call and where it stands in the recording: other threads may have been at work between its begin and its end.
 pub struct Call {
-    /// The thread that made it.
-    pub thread: String,
+    thread: String,
     text: String,
     begun: usize,
     ended: usize,
@@ -76,32 +75,29 @@ impl SystemCalls {
 
     /// The first call whose text has all these parts.
     pub fn first(&self, parts: &[&str]) -> &Call {
-        let found = self.0.iter().find(|call| call.has(parts));
-        found.unwrap_or_else(|| panic!("no {parts:?}:\n{self}"))
+        self.found(self.0.iter().find(|call| call.has(parts)), parts, "")
     }
 
     /// The last one.
     pub fn last(&self, parts: &[&str]) -> &Call {
-        let found = self.0.iter().rev().find(|call| call.has(parts));
-        found.unwrap_or_else(|| panic!("no {parts:?}:\n{self}"))
+        self.found(self.0.iter().rev().find(|call| call.has(parts)), parts, "")
     }
 
     /// The first one that begins when `earlier` is over.
     pub fn after(&self, earlier: &Call, parts: &[&str]) -> &Call {
-        let found = self
-            .0
-            .iter()
-            .find(|call| earlier.is_before(call) && call.has(parts));
-        found.unwrap_or_else(|| panic!("no {parts:?} after {}:\n{self}", earlier.text))
+        let mut later = self.0.iter().filter(|call| earlier.is_before(call));
+        self.found(later.find(|call| call.has(parts)), parts, &earlier.text)
     }
 
-    /// The first one of a thread that begins when `earlier` is over.
-    pub fn after_in(&self, earlier: &Call, thread: &str, parts: &[&str]) -> &Call {
-        let found = self
-            .0
-            .iter()
-            .find(|call| call.thread == thread && earlier.is_before(call) && call.has(parts));
-        found.unwrap_or_else(|| panic!("no {parts:?} of {thread} after {}:\n{self}", earlier.text))
+    /// The same, of the thread that made `earlier`.
+    pub fn after_in_its_thread(&self, earlier: &Call, parts: &[&str]) -> &Call {
+        let own = self.0.iter().filter(|call| call.thread == earlier.thread);
+        let mut later = own.filter(|call| earlier.is_before(call));
+        self.found(later.find(|call| call.has(parts)), parts, &earlier.text)
+    }
+
+    fn found<'a>(&self, call: Option<&'a Call>, parts: &[&str], after: &str) -> &'a Call {
+        call.unwrap_or_else(|| panic!("no {parts:?} after \"{after}\":\n{self}"))
     }
 
     /// How many there are.

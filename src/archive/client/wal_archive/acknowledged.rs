@@ -37,6 +37,7 @@ use crate::archive::put_wal::base_name;
 use crate::base::durable;
 use crate::base::error::PathError;
 use crate::base::lock::{LockError, LockFile};
+use crate::postgres::wal_name::WalKind;
 
 /// How long a note counts.
 const VALIDITY: Duration = Duration::from_secs(120);
@@ -125,8 +126,12 @@ impl Acknowledged {
         }
     }
 
-    /// Waits for as long as another process sends ahead, until it has noted this file. Says whether it has.
+    /// Waits for as long as another process sends ahead, until it has noted this file. Says whether it has. Only segments are
+    /// sent ahead: nothing else need wait.
     pub(super) fn awaits(&self, path: &Path) -> bool {
+        if !travels_ahead(path) {
+            return false;
+        }
         let begun = Instant::now();
         let mut seen = None;
         while begun.elapsed() < PATIENCE {
@@ -258,6 +263,10 @@ impl Notes {
     }
 }
 
+fn travels_ahead(path: &Path) -> bool {
+    matches!(WalKind::of(&base_name(path)), Some(WalKind::Segment(_)))
+}
+
 /// Seconds since 1970.
 fn now() -> u64 {
     UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
@@ -342,15 +351,27 @@ mod tests {
     }
 
     #[test]
-    fn notes_grow_old_and_clocks_are_set() {
-        let note = Note {
+    fn only_segments_are_waited_for() {
+        assert!(travels_ahead(Path::new("pg_wal").join(NAME).as_path()));
+        for other in ["00000002.history", "000000010000000000000002.00000028.backup"] {
+            assert!(!travels_ahead(Path::new(other)), "{other}");
+        }
+    }
+
+    fn note(time: u64) -> Note {
+        Note {
             sent: Sent {
                 name: NAME.to_owned(),
-                size: 1,
-                hash: 2,
+                size: 1 << 24,
+                hash: 77,
             },
-            time: 1000,
-        };
+            time,
+        }
+    }
+
+    #[test]
+    fn notes_grow_old_and_clocks_are_set() {
+        let note = note(1000);
         assert!(note.counts(1000) && note.counts(1120));
         assert!(!note.counts(1121) && !note.counts(999));
     }
@@ -386,7 +407,7 @@ mod tests {
         fn damaged_notes_are_no_notes(position in 0usize..200, value in any::<u8>(), length in 0usize..200) {
             let notes = Notes {
                 alone_until: 5,
-                notes: vec![Note { sent: Sent { name: NAME.to_owned(), size: 1 << 24, hash: 77 }, time: 1_795_208_667 }],
+                notes: vec![note(1_795_208_667)],
             };
             let good = notes.text();
             prop_assert_eq!(Notes::parse(&good), Some(notes.clone()));

@@ -8,35 +8,47 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::put_wal::base_name;
 use crate::postgres::wal_header::valid_segment_size;
-use crate::postgres::wal_name::{SegmentName, WalKind};
+use crate::postgres::wal_name::WalKind;
 
-/// Where PostgreSQL notes which files of the directory above are to be archived.
-const STATUS: &str = "archive_status";
 /// The most bytes that are sent with one call.
 const MOST_BYTES: u64 = 512 << 20;
 
 /// The files that wait behind `first`, in order, without a gap, and at most `limit`. None where `first` is no segment in
 /// a directory of PostgreSQL's, or where that directory says nothing of what waits.
 pub(super) fn followers(first: &Path, limit: u32) -> Vec<PathBuf> {
-    let Some(WalKind::Segment(segment)) = WalKind::of(&base_name(first)) else {
-        return Vec::new();
-    };
-    let (Some(directory), Ok(metadata)) = (first.parent(), first.metadata()) else {
-        return Vec::new();
-    };
-    let size = metadata.len();
-    let status = directory.join(STATUS);
-    if !valid_segment_size(size) || !is_ready(&status, &base_name(first)) {
-        return Vec::new();
+    if waits(first) {
+        run_behind(first, limit, 1)
+    } else {
+        Vec::new()
     }
-    let room = (MOST_BYTES / size).saturating_sub(1).min(u64::from(limit));
-    run(directory, segment.next(size), size, room)
 }
 
-/// The files that wait behind `last`, which has been sent: as [`followers`].
+/// The same behind `last`, which has been sent.
 pub(super) fn behind(last: &Path, limit: u32) -> Vec<PathBuf> {
+    run_behind(last, limit, 0)
+}
+
+/// Whether PostgreSQL has still to ask for this file.
+pub(super) fn waits(path: &Path) -> bool {
+    has_status(path, "ready")
+}
+
+/// Whether PostgreSQL has noted that this file is archived.
+pub(super) fn is_done(path: &Path) -> bool {
+    has_status(path, "done")
+}
+
+fn has_status(path: &Path, status: &str) -> bool {
+    path.parent().is_some_and(|directory| {
+        let name = format!("{}.{status}", base_name(path));
+        directory.join("archive_status").join(name).is_file()
+    })
+}
+
+/// The files behind a segment, for a delivery that holds so many others already.
+fn run_behind(path: &Path, limit: u32, others: u64) -> Vec<PathBuf> {
     let (Some(WalKind::Segment(segment)), Some(directory), Ok(metadata)) =
-        (WalKind::of(&base_name(last)), last.parent(), last.metadata())
+        (WalKind::of(&base_name(path)), path.parent(), path.metadata())
     else {
         return Vec::new();
     };
@@ -44,43 +56,15 @@ pub(super) fn behind(last: &Path, limit: u32) -> Vec<PathBuf> {
     if !valid_segment_size(size) {
         return Vec::new();
     }
-    run(
-        directory,
-        segment.next(size),
-        size,
-        (MOST_BYTES / size).min(u64::from(limit)),
-    )
-}
-
-/// Whether PostgreSQL has still to ask for this file.
-pub(super) fn waits(path: &Path) -> bool {
-    path.parent()
-        .is_some_and(|directory| is_ready(&directory.join(STATUS), &base_name(path)))
-}
-
-/// Whether PostgreSQL has noted that this file is archived.
-pub(super) fn is_done(path: &Path) -> bool {
-    path.parent().is_some_and(|directory| {
-        let name = format!("{}.done", base_name(path));
-        directory.join(STATUS).join(name).is_file()
-    })
-}
-
-fn is_ready(status: &Path, name: &str) -> bool {
-    status.join(format!("{name}.ready")).is_file()
-}
-
-/// At most `limit` files from the segment `from` on, which are of this size, without a gap.
-fn run(directory: &Path, from: SegmentName, size: u64, limit: u64) -> Vec<PathBuf> {
-    let status = directory.join(STATUS);
-    std::iter::successors(Some(from), |name| Some(name.next(size)))
-        .take(usize::try_from(limit).unwrap_or_default())
-        .map(|name| name.to_string())
-        .take_while(|name| is_ready(&status, name))
-        .map(|name| directory.join(name))
+    let room = (MOST_BYTES / size).saturating_sub(others).min(u64::from(limit));
+    std::iter::successors(Some(segment.next(size)), |name| Some(name.next(size)))
+        .take(usize::try_from(room).unwrap_or_default())
+        .map(|name| directory.join(name.to_string()))
         .take_while(|path| {
-            path.metadata()
-                .is_ok_and(|file| file.is_file() && file.len() == size)
+            waits(path)
+                && path
+                    .metadata()
+                    .is_ok_and(|file| file.is_file() && file.len() == size)
         })
         .collect()
 }

@@ -140,7 +140,7 @@ impl Form<'_> {
             });
             let early = first.then(|| hashed.recv_timeout(HEAD_START).ok()).flatten();
             begin(tar, path, before, size).map_err(Unsent::Write)?;
-            let sent = io::copy(&mut plain.take(size), tar.get_mut()).map_err(Unsent::Write)?;
+            let sent = io::copy(&mut plain.take(size), tar.get_mut()).map_err(Unsent::of_copy)?;
             if sent < size {
                 return Err(Unsent::Read(shorter()));
             }
@@ -172,7 +172,7 @@ impl Form<'_> {
         let hashes = Hashes::of(&packed, size, self.md5).map_err(Unsent::Compress)?;
         packed.rewind().map_err(Unsent::Compress)?;
         begin(tar, path, before, size).map_err(Unsent::Write)?;
-        io::copy(&mut packed, tar.get_mut()).map_err(Unsent::Write)?;
+        io::copy(&mut packed, tar.get_mut()).map_err(Unsent::of_copy)?;
         pad(size, tar.get_mut()).map_err(Unsent::Write)?;
         Ok((hash.digest128(), hashes.checksum))
     }
@@ -236,6 +236,16 @@ enum Unsent {
     Compress(io::Error),
     Read(io::Error),
     Write(io::Error),
+}
+
+impl Unsent {
+    /// Nothing but its other end makes a pipe fail: the rest is the file's.
+    fn of_copy(error: io::Error) -> Unsent {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Unsent::Write(error),
+            _ => Unsent::Read(error),
+        }
+    }
 }
 
 /// A file that nobody else can open and that vanishes with this process.

@@ -152,6 +152,28 @@ fn what_waits_behind_a_delivery_is_sent_in_the_background() {
 }
 
 #[test]
+fn a_call_does_not_send_what_is_being_sent() {
+    let sandbox = Sandbox::new();
+    let (program, paths) = backlog(&sandbox, COUNTING, 3);
+    let directory = PrivateDirectory::prepare(&program.private_directory).unwrap();
+    let acknowledged = program.acknowledged(&directory).unwrap();
+    let (size, hash) = hashes::fingerprint(&paths[1]).unwrap();
+    let name = "000000010000000000000002".to_owned();
+    let mut lead = acknowledged.lead().unwrap().unwrap();
+    let both = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            both.wait();
+            lead.record(&[Sent { name, size, hash }], false).unwrap();
+            drop(lead);
+        });
+        both.wait();
+        assert_eq!(run_for(&program, &paths[1]), (0, String::new(), String::new()));
+    });
+    assert_eq!(calls(&sandbox), 0);
+}
+
+#[test]
 fn what_fails_in_the_background_is_sent_file_by_file() {
     let sandbox = Sandbox::new();
     let script = format!("{COUNTING}; [ $(wc -l < calls) != 2 ] || exit 7");
