@@ -42,7 +42,7 @@ pub(super) struct WalArchive {
     /// Keep the connection for this long after its last use, for the next WAL file; 0 keeps none
     #[arg(long, value_name = "SECONDS", value_parser = value::non_negative, default_value = "60", allow_negative_numbers = true)]
     persist: u32,
-    /// Send up to this many of the segments that wait behind WAL_PATH along with it; 0 sends it alone
+    /// Send up to this many of the segments that wait behind WAL_PATH along with it, and as many again in the background while PostgreSQL asks for those; 0 sends it alone
     #[arg(long, value_name = "SEGMENTS", value_parser = value::non_negative, default_value = "31", allow_negative_numbers = true)]
     look_ahead: u32,
     /// Be the process in the background, which sends what waits behind this segment
