@@ -53,7 +53,7 @@ mod tests {
 
     use super::*;
     use crate::base::report::Quiet;
-    use crate::catalog::{BackupId, BackupStatus, Layout, WalEntry};
+    use crate::catalog::{BackupId, BackupStatus, Layout, fixture};
     use crate::codec::Detector;
     use crate::postgres::wal_name::SegmentName;
 
@@ -67,17 +67,7 @@ mod tests {
         catalog.create_directories().unwrap();
         let segment = |number: u32| format!("0000000100000000{number:08X}");
         for number in [1, 2] {
-            let path = catalog.layout().wal_path(&segment(number)).unwrap();
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, "wal").unwrap();
-            let entry = WalEntry {
-                name: segment(number),
-                size: 3,
-                time: 1.0,
-                compression: None,
-                encryption: None,
-            };
-            catalog.xlogdb().append(&[entry]).unwrap();
+            fixture::archive(&catalog, &segment(number));
         }
         let backup = |id: &str| {
             let mut info = BackupInfo::empty(BackupId::parse(id).unwrap());

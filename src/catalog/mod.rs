@@ -21,6 +21,8 @@ pub mod deletion_plan;
 pub mod enforcement;
 mod error;
 mod files;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod identity;
 mod info;
 mod info_text;

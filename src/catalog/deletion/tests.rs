@@ -3,7 +3,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::base::report::{NoProgress, Progress, Total};
-use crate::catalog::{KeepTarget, Layout, WalEntry, enforcement};
+use crate::catalog::{KeepTarget, Layout, enforcement, fixture};
 use crate::codec::Detector;
 use crate::postgres::wal_name::SegmentName;
 
@@ -67,17 +67,7 @@ impl Lab {
             fs::write(data.join("PG_VERSION"), "15\n").unwrap();
         }
         for number in 1..=10 {
-            let path = catalog.layout().wal_path(&segment(number)).unwrap();
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, "wal").unwrap();
-            let entry = WalEntry {
-                name: segment(number),
-                size: 3,
-                time: 1.0,
-                compression: None,
-                encryption: None,
-            };
-            catalog.xlogdb().append(&[entry]).unwrap();
+            fixture::archive(&catalog, &segment(number));
         }
         let config = ServerConfig {
             name: "main".to_owned(),
