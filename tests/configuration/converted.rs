@@ -53,7 +53,7 @@ fn at_home(text: &str) -> String {
         .replace("/var/lib/barman", "DIR/home")
         .replace("/var/log/barman", "DIR")
         .replace("ssh_command = ssh ", "ssh_command = true ");
-    let host = regex_lite::Regex::new(r"(conninfo = host=)\S+").unwrap();
+    let host = regex::Regex::new(r"(conninfo = host=)\S+").unwrap();
     host.replace_all(&text, "${1}/nonexistent").into_owned()
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use regex_lite::Regex;
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use crate::case::differences;
@@ -169,7 +169,7 @@ fn normalised(text: &str) -> String {
     let password = Regex::new(r"password=[^\s\x22]+\n?").unwrap();
     let text = place.replace_all(text, "");
     let text = password.replace_all(&text, "password=X");
-    let text = set.replace_all(&text, |found: &regex_lite::Captures<'_>| {
+    let text = set.replace_all(&text, |found: &regex::Captures<'_>| {
         let mut members: Vec<&str> = found[1].split(", ").collect();
         members.sort_unstable();
         format!("Options({{{}}})", members.join(", "))

@@ -98,6 +98,6 @@ fn refused_alike(files: &Files, barman: &Path) -> Vec<String> {
 }
 
 fn names_a_line(run: &Run) -> bool {
-    let place = regex_lite::Regex::new(r"\.conf:\d+: ").unwrap();
+    let place = regex::Regex::new(r"\.conf:\d+: ").unwrap();
     place.is_match(&run.stderr)
 }

@@ -34,6 +34,7 @@ mod transports;
 mod traps;
 mod unusual_backups;
 
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
@@ -43,6 +44,7 @@ use support::scratch::Scratch;
 use support::tool::Tool;
 
 fn main() {
+    with_small_memory();
     let mut arguments = Arguments::from_args();
     // Most trials wait: for a connection, an archiver, another program.
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -89,6 +91,21 @@ fn main() {
     drop(fixtures);
     drop(programs);
     conclusion.exit();
+}
+
+/// Starts the program again with a malloc that gives back what is freed: WAL segments and backups are read and forgotten, and
+/// every command that is started in another account's name copies the tables of all pages that this program holds.
+fn with_small_memory() {
+    const THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
+    if std::env::var_os(THRESHOLD).is_some() {
+        return;
+    }
+    let error = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(std::env::args_os().skip(1))
+        .env(THRESHOLD, "262144")
+        .env("MALLOC_ARENA_MAX", "2")
+        .exec();
+    eprintln!("cannot start the suites again: {error}");
 }
 
 /// All trials, those of each group evenly spread: some keep a core busy, some mostly wait, some wait for each other. The

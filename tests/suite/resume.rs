@@ -51,7 +51,8 @@ fn killed_backups(tool: &Tool) {
     );
     assert!(bytes > 300 << 20, "{copy}");
     assert!(wire < bytes / 2, "{copy}");
-    assert!(copy["reused_files"].as_u64().unwrap() > 500, "{copy}");
+    // How many of the small ones are there depends on when the large ones are finished.
+    assert!(copy["reused_files"].as_u64().unwrap() > 100, "{copy}");
     proves(&mut lab, tool, &third, "third");
 
     // An incremental backup goes on as well: what it stores whole.

@@ -196,7 +196,7 @@ fn said(finished: &Finished) -> String {
         finished.code, finished.stdout, finished.stderr
     );
     let text = normalise::text(&text);
-    regex_lite::Regex::new(r"[0-9A-F]+/[0-9A-F]+")
+    regex::Regex::new(r"[0-9A-F]+/[0-9A-F]+")
         .unwrap()
         .replace_all(&text, "LSN")
         .into_owned()

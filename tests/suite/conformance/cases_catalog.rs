@@ -173,6 +173,6 @@ fn status_goes_on(outcome: &mut super::outcome::Outcome) {
 /// Barman shows passwords in JSON, and on the console joins the line of a hidden one with the next.
 pub fn without_passwords(outcome: &mut Outcome) {
     let shown = outcome.stdout.replace("*REDACTED*\t", "*REDACTED*\n\t");
-    let password = regex_lite::Regex::new(r#"password=[^*\s"]+"#).unwrap();
+    let password = regex::Regex::new(r#"password=[^*\s"]+"#).unwrap();
     outcome.stdout = password.replace_all(&shown, "password=*REDACTED*").into_owned();
 }

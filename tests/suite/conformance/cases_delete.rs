@@ -143,8 +143,8 @@ pub fn cases() -> Vec<Case> {
 /// Barman prints the whole object; barkeep prints the name of what it refused to delete.
 pub fn short_refusal(outcome: &mut super::outcome::Outcome) {
     let start = "Cannot delete backup (";
-    let pattern = regex_lite::Regex::new(r"\d{8}T\d{6}").unwrap();
-    let of_key = regex_lite::Regex::new(r"'backup_id': '(\d{8}T\d{6})'").unwrap();
+    let pattern = regex::Regex::new(r"\d{8}T\d{6}").unwrap();
+    let of_key = regex::Regex::new(r"'backup_id': '(\d{8}T\d{6})'").unwrap();
     for (text, end) in [
         (&mut outcome.stdout, ")\""),
         (&mut outcome.stderr, ")\n"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use libtest_mimic::{Failed, Trial};
-use regex_lite::Regex;
+use regex::Regex;
 
 use super::fixture::Fixtures;
 use crate::support::manager::Manager;

@@ -1,8 +1,8 @@
 //! What two runs of the same command can never have in common: clocks, pids, durations.
 
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
-use regex_lite::Regex;
+use regex::Regex;
 
 /// Patterns and what takes the place of what they match, applied in order.
 pub struct Replacements(Vec<(Regex, &'static str)>);
@@ -66,11 +66,8 @@ const RULES: &[(&str, &str)] = &[
 
 /// Applies the rules.
 pub fn text(input: &str) -> String {
-    static COMPILED: OnceLock<Replacements> = OnceLock::new();
-    let output = COMPILED
-        .get_or_init(|| Replacements::new(RULES))
-        .applied_to(input);
-    order_of_names(&order_of_warnings(&output))
+    static COMPILED: LazyLock<Replacements> = LazyLock::new(|| Replacements::new(RULES));
+    order_of_names(&order_of_warnings(&COMPILED.applied_to(input)))
 }
 
 /// What monitoring looks for in a log: level, logger and text of the lines that a command printed, of failed checks and of
@@ -82,21 +79,24 @@ pub fn text(input: &str) -> String {
 /// Left out are inner steps, which the tools take differently (differences.md, "the log"): the level DEBUG, tracebacks, what
 /// programs said that were run, the steps of a copy, and archivers that found nothing.
 pub fn log(text: &str) -> String {
-    let record = Regex::new(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[\d+\] (\S+ \w+: .*)$").unwrap();
-    let inner = Regex::new(INNER_STEPS).unwrap();
-    let logger = Regex::new(r"^barman\.(?:cli|server|backup|config|backup_executor) ").unwrap();
+    static RECORD: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \[\d+\] (\S+ \w+: .*)$").unwrap()
+    });
+    static INNER: LazyLock<Regex> = LazyLock::new(|| Regex::new(INNER_STEPS).unwrap());
+    static LOGGER: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"^barman\.(?:cli|server|backup|config|backup_executor) ").unwrap());
     let mut kept: Vec<String> = Vec::new();
     let mut inside = false;
     for line in text.lines() {
-        if let Some(found) = record.captures(line) {
-            let line = logger.replace(&found[1], "barman.command ").into_owned();
+        if let Some(found) = RECORD.captures(line) {
+            let line = LOGGER.replace(&found[1], "barman.command ").into_owned();
             let line = line.replace(
                 "barman.command WARNING: Error retr",
                 "barman.postgres WARNING: Error retr",
             );
             // Barman asks PostgreSQL again and again.
             let again = line.contains("Error retrieving PostgreSQL status") && kept.contains(&line);
-            inside = !inner.is_match(&line) && !again;
+            inside = !INNER.is_match(&line) && !again;
             if inside {
                 kept.push(line);
             }
@@ -133,16 +133,18 @@ const INNER_STEPS: &str = concat!(
 
 /// Barman names the backups of one name in the order of the directory.
 fn order_of_names(text: &str) -> String {
-    let list = Regex::new(
-        r"(Multiple backups found matching name '[^']*' \(try using backup ID instead\): )([0-9T ]+)",
-    );
-    list.unwrap()
-        .replace_all(text, |found: &regex_lite::Captures<'_>| {
-            let mut ids: Vec<&str> = found[2].split(' ').collect();
-            ids.sort_unstable();
-            format!("{}{}", &found[1], ids.join(" "))
-        })
-        .into_owned()
+    static LIST: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(
+            r"(Multiple backups found matching name '[^']*' \(try using backup ID instead\): )([0-9T ]+)",
+        )
+        .unwrap()
+    });
+    LIST.replace_all(text, |found: &regex::Captures<'_>| {
+        let mut ids: Vec<&str> = found[2].split(' ').collect();
+        ids.sort_unstable();
+        format!("{}{}", &found[1], ids.join(" "))
+    })
+    .into_owned()
 }
 
 /// differences.md, "order of warnings": Barman's changes from run to run. On the console they are neighbouring lines,
@@ -159,8 +161,8 @@ fn order_of_warnings(text: &str) -> String {
         }
     }
     let text = lines.join("\n");
-    let list = Regex::new(r#""_WARNING": \[(".*?")\]"#).unwrap();
-    list.replace(&text, |found: &regex_lite::Captures<'_>| {
+    static LIST: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""_WARNING": \[(".*?")\]"#).unwrap());
+    LIST.replace(&text, |found: &regex::Captures<'_>| {
         let mut items: Vec<&str> = found[1]
             .split("\", \"")
             .map(|item| item.trim_matches('"'))

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::sync::OnceLock;
 
-use regex_lite::Regex;
+use regex::Regex;
 
 use super::cases_delete::short_refusal;
 use super::outcome::Outcome;
@@ -52,6 +52,7 @@ pub fn assert_bullet(bullet: &str) {
 fn rules() -> &'static [Rule] {
     static RULES: OnceLock<Vec<Rule>> = OnceLock::new();
     RULES.get_or_init(|| {
+        let always = Regex::new("").unwrap();
         let mut rules: Vec<Rule> = Vec::new();
         for line in TEXT
             .lines()
@@ -61,7 +62,7 @@ fn rules() -> &'static [Rule] {
                 assert_bullet(bullet);
                 rules.push(Rule {
                     bullet: bullet.to_owned(),
-                    when: Regex::new("").unwrap(),
+                    when: always.clone(),
                     conditions: Vec::new(),
                     edits: Vec::new(),
                 });
