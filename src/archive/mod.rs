@@ -15,6 +15,7 @@ pub mod place;
 pub mod put_wal;
 pub mod receive_wal;
 pub mod series;
+pub mod sums;
 
 pub use archive_wal::{Announce, ArchiveError, ArchiveReport, archive_wal};
 pub use place::{Places, wal_codec};

@@ -1,6 +1,6 @@
 //! `put-wal`: receives WAL files as a tar stream on standard input (behaviour reference §14).
 //!
-//! The stream holds files and, in a member `SHA256SUMS` or `MD5SUMS`, their checksums. Nothing is accepted unless
+//! The stream holds files and, in a member `SHA256SUMS` or `MD5SUMS` ([`Sums`]), their checksums. Nothing is accepted unless
 //! everything is: every file is written to a hidden name and synced, all checksums are compared, and only then are the
 //! files renamed and the directory synced. The caller may report success only after [`put_wal`] has returned.
 //!
@@ -19,8 +19,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest, Sha256};
-
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::base::writeback::EarlyFile;
@@ -29,6 +27,7 @@ use crate::postgres::wal_name::WalKind;
 
 use super::compare::same_content;
 use super::place::Places;
+use super::sums::Sums;
 
 use syncing::Syncing;
 
@@ -56,14 +55,20 @@ pub struct Delivered {
     pub duplicates: Vec<Duplicate>,
 }
 
-/// Receives the files of the tar stream `input` into the incoming directory. When it returns they are on disk.
+/// Receives the files of the tar stream `input` into the incoming directory. When it returns they are on disk. The list
+/// will probably hold `sums`; checksums of another sort are computed from what was written.
 ///
 /// # Errors
 /// Not everything was accepted, for the reason given: all of it is to be sent again.
-pub fn put_wal(places: &Places, codec: &WalCodec, input: impl Read) -> Result<Delivered, PutWalError> {
+pub fn put_wal(
+    places: &Places,
+    codec: &WalCodec,
+    sums: Sums,
+    input: impl Read,
+) -> Result<Delivered, PutWalError> {
     // WAL may be on its way before the first backup or check.
     durable::create_dir_all(&places.incoming)?;
-    let mut delivery = Delivery::new(places);
+    let mut delivery = Delivery::new(places, sums);
     delivery.unpack(input)?;
     let received = delivery.verify()?;
     let duplicates = delivery.accept(codec)?;
@@ -83,8 +88,10 @@ pub fn put_wal(places: &Places, codec: &WalCodec, input: impl Read) -> Result<De
 struct Delivery<'a> {
     places: &'a Places,
     files: BTreeMap<String, Unpacked>,
-    expected: BTreeMap<String, String>,
-    md5: bool,
+    /// What the lists say: of each file its checksum, and of which sort that is.
+    expected: BTreeMap<String, (Sums, String)>,
+    /// The checksums that are computed while files arrive.
+    sums: Sums,
     syncing: Syncing,
 }
 
@@ -101,16 +108,16 @@ enum Known {
 /// A file under its temporary name, synced when everything has been unpacked.
 struct Unpacked {
     temporary: PathBuf,
-    sha256: String,
+    checksum: String,
 }
 
 impl<'a> Delivery<'a> {
-    fn new(places: &'a Places) -> Self {
+    fn new(places: &'a Places, sums: Sums) -> Self {
         Delivery {
             places,
             files: BTreeMap::new(),
             expected: BTreeMap::new(),
-            md5: false,
+            sums,
             syncing: Syncing::default(),
         }
     }
@@ -148,22 +155,20 @@ impl<'a> Delivery<'a> {
                 server: self.server(),
             });
         }
-        match name.as_str() {
-            "SHA256SUMS" => self.list(entry),
-            "MD5SUMS" => {
-                self.md5 = true;
-                self.list(entry)
-            }
-            other if WalKind::of(other).is_none() => Err(PutWalError::Filename {
+        if let Some(sums) = Sums::of_list(&name) {
+            return self.list(entry, sums);
+        }
+        if WalKind::of(&name).is_none() {
+            return Err(PutWalError::Filename {
                 name,
                 server: self.server(),
-            }),
-            _ => self.file(entry, name),
+            });
         }
+        self.file(entry, name)
     }
 
     /// Reads a list of checksums: `{hex}`, two characters that are a blank and a blank or an asterisk, the name.
-    fn list<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), PutWalError> {
+    fn list<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, sums: Sums) -> Result<(), PutWalError> {
         let mut text = String::new();
         entry
             .take(LIST_LIMIT)
@@ -174,7 +179,7 @@ impl<'a> Delivery<'a> {
                 continue;
             };
             let name = name.strip_prefix("./").unwrap_or(name);
-            self.expected.insert(name.to_owned(), checksum.to_owned());
+            self.expected.insert(name.to_owned(), (sums, checksum.to_owned()));
         }
         Ok(())
     }
@@ -190,9 +195,9 @@ impl<'a> Delivery<'a> {
         // Known from here on, so that it is removed whatever happens.
         let unpacked = self.files.entry(name).or_insert(Unpacked {
             temporary: temporary.clone(),
-            sha256: String::new(),
+            checksum: String::new(),
         });
-        let mut hash = Sha256::new();
+        let mut sum = self.sums.begin();
         let mut buffer = vec![0; 256 * 1024];
         loop {
             let count = match entry.read(&mut buffer) {
@@ -207,14 +212,14 @@ impl<'a> Delivery<'a> {
                 }
             };
             let bytes = buffer.get(..count).unwrap_or_default();
-            hash.update(bytes);
+            sum.update(bytes);
             file.write_all(bytes).at("write", &temporary)?;
         }
         let file = file.into_file();
         if let Some(mtime) = mtime {
             file.set_modified(mtime).at("set the time of", &temporary)?;
         }
-        unpacked.sha256 = hexadecimal(&hash.finalize());
+        unpacked.checksum = sum.finish();
         self.syncing.add(file, temporary)?;
         Ok(())
     }
@@ -222,17 +227,17 @@ impl<'a> Delivery<'a> {
     /// Compares files and checksums, both ways.
     fn verify(&self) -> Result<Vec<Received>, PutWalError> {
         let mut received = Vec::new();
-        for (name, expected) in &self.expected {
+        for (name, (sums, expected)) in &self.expected {
             let Some(file) = self.files.get(name) else {
                 return Err(PutWalError::WithoutFile {
                     name: name.clone(),
                     server: self.server(),
                 });
             };
-            let found = if self.md5 {
-                md5_of(&file.temporary)?
+            let found = if *sums == self.sums {
+                file.checksum.clone()
             } else {
-                file.sha256.clone()
+                sums.of_file(&file.temporary)?
             };
             if !found.eq_ignore_ascii_case(expected) {
                 return Err(PutWalError::Checksum {
@@ -404,30 +409,6 @@ fn modification_time<R: Read>(entry: &mut tar::Entry<'_, R>) -> Option<SystemTim
         _ => Duration::from_secs(entry.header().mtime().ok()?),
     };
     SystemTime::UNIX_EPOCH.checked_add(seconds)
-}
-
-fn md5_of(path: &Path) -> Result<String, PathError> {
-    let mut file = File::open(path).at("open", path)?;
-    let mut hash = md5::Md5::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let count = file.read(&mut buffer).at("read", path)?;
-        if count == 0 {
-            return Ok(hexadecimal(&hash.finalize()));
-        }
-        hash.update(buffer.get(..count).unwrap_or_default());
-    }
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 /// A reader that treats an empty stream as an error: a client that died before it sent anything has sent nothing that

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::session::Session;
 use super::session::ssh_host;
 use crate::archive::put_wal::{PutWalError, put_wal};
+use crate::archive::sums::Sums;
 use crate::archive::{Places, wal_codec};
 use crate::base::report::Reporter;
 use crate::transport;
@@ -16,6 +17,9 @@ pub(super) struct PutWal {
     /// Only test that WAL files of the server can be taken
     #[arg(long, short = 't')]
     test: bool,
+    /// The list of checksums will be XXH128SUMS (barman-wal-archive says so to a barkeep)
+    #[arg(long, hide = true)]
+    xxh128: bool,
     #[command(flatten)]
     server: ServerArgument,
 }
@@ -35,8 +39,9 @@ impl PutWal {
         let input = std::io::stdin().lock();
         // What sshd does not get rid of at once costs it time.
         transport::widen(&input);
+        let sums = if self.xxh128 { Sums::Xxh128 } else { Sums::Sha256 };
         let delivered =
-            put_wal(&Places::of(server)?, &wal_codec(server), input).map_err(|error| match error {
+            put_wal(&Places::of(server)?, &wal_codec(server), sums, input).map_err(|error| match error {
                 // Barman's words: its reader of tar streams raises them.
                 PutWalError::Stream { source, .. } => Failure::exception(source.to_string()),
                 error => Failure::error(format!("{error}{}", ssh_host())),

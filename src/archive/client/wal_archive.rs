@@ -14,6 +14,7 @@ mod ahead;
 mod followers;
 mod hashes;
 mod stream;
+mod together;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::archive::sums::Sums;
 use crate::base::process::exit_code;
 use crate::codec::{Compression, Level};
 use crate::transport;
@@ -34,6 +36,7 @@ use super::remote::{Remote, SSH_FAILED, word};
 use acknowledged::{Acknowledged, Lead};
 use followers::followers;
 use stream::{Broken, Form, Sent, nameless};
+use together::Ask;
 
 /// The exit code of a failure on this host.
 const LOCAL_FAILURE: i32 = 2;
@@ -198,7 +201,7 @@ impl WalArchive {
         if files.is_empty() {
             return Together::Alone;
         }
-        let lead = match acknowledged.lead() {
+        let mut lead = match acknowledged.lead() {
             Ok(Some(lead)) => lead,
             Ok(None) => return Together::Alone,
             Err(error) => {
@@ -210,7 +213,7 @@ impl WalArchive {
         files.insert(0, self.wal_path.clone());
         let route = Route::of(master, &self.remote);
         let begun = Instant::now();
-        let (next, reason) = match self.deliver(&files, &route, console) {
+        let (next, reason) = match self.deliver_together(&files, &route, &mut lead, Ask::Never, console) {
             Ok((0, sent)) => {
                 note(lead, &sent, console);
                 if let Some(last) = files.get(sent.len().saturating_sub(1)) {
@@ -237,7 +240,7 @@ impl WalArchive {
     fn send_alone(&self, master: Option<&Master>, console: &mut Console<'_>) -> Result<i32, Failure> {
         let route = Route::of(master, &self.remote);
         let begun = Instant::now();
-        let (code, _) = self.deliver(std::slice::from_ref(&self.wal_path), &route, console)?;
+        let (code, _) = self.deliver(std::slice::from_ref(&self.wal_path), &route, self.sums(), console)?;
         if code != SSH_FAILED || !route.may_be_to_blame(begun) {
             return Ok(code);
         }
@@ -249,7 +252,7 @@ impl WalArchive {
     fn send_without(&self, useless: Option<&Master>, console: &mut Console<'_>) -> Result<i32, Failure> {
         log::debug!("the kept connection has failed: trying without it");
         let files = std::slice::from_ref(&self.wal_path);
-        let (code, _) = self.deliver(files, &Route::default(), console)?;
+        let (code, _) = self.deliver(files, &Route::default(), self.sums(), console)?;
         if code != SSH_FAILED
             && let Some(master) = useless
         {
@@ -263,6 +266,7 @@ impl WalArchive {
         &self,
         files: &[PathBuf],
         route: &Route,
+        sums: Sums,
         console: &mut Console<'_>,
     ) -> Result<(i32, Vec<Sent>), Failure> {
         let execute = |error: &dyn std::fmt::Display| Failure(format!("Error executing ssh: {error}"));
@@ -270,7 +274,10 @@ impl WalArchive {
         if let Some(first) = files.first() {
             File::open(first).map_err(|error| self.cannot("open", &error))?;
         }
-        let words = ["put-wal".to_owned(), word(&self.server)];
+        let mut words = vec!["put-wal".to_owned(), word(&self.server)];
+        if sums == Sums::Xxh128 {
+            words.push("--xxh128".to_owned());
+        }
         let mut command = self.remote.barman_with(&route.options, self.config(), &words);
         let (input, output) = transport::pipe().map_err(|error| execute(&error))?;
         let mut said = route
@@ -286,12 +293,15 @@ impl WalArchive {
         // The command has our copy of the reading end: without it, the end of ssh is noticed.
         drop(command);
         let mut child = spawned.map_err(|error| execute(&error))?;
-        let written = self.form().write(files, output).map_err(|broken| match broken {
-            Broken::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Broken::File(self.cannot("send", &error).0)
-            }
-            other => other,
-        });
+        let written = self
+            .form(sums)
+            .write(files, output)
+            .map_err(|broken| match broken {
+                Broken::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    Broken::File(self.cannot("send", &error).0)
+                }
+                other => other,
+            });
         if let Err(Broken::File(_)) = &written {
             // Not the other side's doing: it must not mistake what it got for everything. (It would not: the list of
             // checksums, which comes last, is missing.)
@@ -310,9 +320,14 @@ impl WalArchive {
         }
     }
 
-    fn form(&self) -> Form<'_> {
+    /// The checksums that every Barman host understands.
+    fn sums(&self) -> Sums {
+        if self.md5 { Sums::Md5 } else { Sums::Sha256 }
+    }
+
+    fn form(&self, sums: Sums) -> Form<'_> {
         Form {
-            md5: self.md5,
+            sums,
             compression: self.compression,
             level: self.level,
             temporary_directory: &self.temporary_directory,

@@ -15,12 +15,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::archive::place::Places;
+use crate::archive::sums::hexadecimal;
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::codec::WalCodec;
 use crate::postgres::wal_header::{HEADER_SIZE, SegmentHeader};
-
-use super::hexadecimal;
 
 /// How many digits of the checksum are in the name of the file.
 const DIGITS: usize = 32;

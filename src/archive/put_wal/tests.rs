@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::archive::sandbox::{Sandbox, segment};
+use crate::archive::sums::hexadecimal;
 use crate::codec::encode::Encoder;
 use crate::codec::{Compression, Level};
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 const NAME: &str = "000000010000000000000001";
 
@@ -26,7 +28,7 @@ fn delivery(name: &str, content: &[u8]) -> Vec<u8> {
 }
 
 fn put(sandbox: &Sandbox, bytes: &[u8]) -> Result<Delivered, PutWalError> {
-    put_wal(&sandbox.places(), &WalCodec::default(), bytes)
+    put_wal(&sandbox.places(), &WalCodec::default(), Sums::Sha256, bytes)
 }
 
 #[test]
@@ -191,6 +193,25 @@ fn md5_lists_of_old_clients_are_understood() {
     let bytes = stream(&[("./00000002.history", content), ("MD5SUMS", list.as_bytes())]);
     put(&sandbox, &bytes).unwrap();
     assert_eq!(sandbox.list("incoming"), ["00000002.history"]);
+}
+
+#[test]
+fn quick_checksums_are_understood_whether_announced_or_not() {
+    let content = segment(NAME, 1);
+    let list = |digest: u128| format!("{digest:032x} *{NAME}\n");
+    let right = xxhash_rust::xxh3::xxh3_128(&content);
+    let good = stream(&[(NAME, &content), ("XXH128SUMS", list(right).as_bytes())]);
+    let bad = stream(&[(NAME, &content), ("XXH128SUMS", list(right ^ 1).as_bytes())]);
+    for announced in [Sums::Xxh128, Sums::Sha256] {
+        let sandbox = Sandbox::new();
+        let put = |bytes: &[u8]| put_wal(&sandbox.places(), &WalCodec::default(), announced, bytes);
+        assert!(matches!(put(&bad), Err(PutWalError::Checksum { .. })));
+        assert_eq!(sandbox.list("incoming"), [""; 0]);
+        put(&good).unwrap();
+        assert_eq!(sandbox.list("incoming"), [NAME]);
+        // Announced, and another list came: as good.
+        put(&delivery(NAME, &content)).unwrap();
+    }
 }
 
 #[test]

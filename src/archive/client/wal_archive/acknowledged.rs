@@ -16,6 +16,8 @@
 //!   are no notes. The segments are sent again, and a content that the backup host knows is a success.
 //! * They lie in a directory that only this user can write to.
 //!
+//! With them is noted whether the other side understands [`Sums::Xxh128`](crate::archive::sums::Sums), as it said last.
+//!
 //! One call at a time sends more than it was asked for. Before it does, it notes that the next calls are to send one file
 //! each for [`ALONE`]: when it is killed, when the backup host refuses the delivery (no room for many files, something
 //! wrong with one of them), or when the notes cannot be written, no call after it sends the same lot again in vain.
@@ -47,8 +49,10 @@ const ALONE: Duration = Duration::from_secs(60);
 /// slower than expected.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(3);
+/// A backup host that did not understand the quicker checksums is not asked again for this time.
+const NOT_UNDERSTOOD: Duration = Duration::from_secs(3600);
 /// The first line of the file.
-const TITLE: &str = "barman-wal-archive 1";
+const TITLE: &str = "barman-wal-archive 2";
 
 /// Where the notes are.
 #[derive(Debug, Clone)]
@@ -72,7 +76,20 @@ struct Note {
 struct Notes {
     /// Until when nothing is sent ahead.
     alone_until: u64,
+    /// Whether the other side understands XXH128.
+    xxh128: Understands,
     notes: Vec<Note>,
+}
+
+/// What the other side makes of something that Barman does not know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Understands {
+    /// It was not asked.
+    #[default]
+    Unknown,
+    Yes,
+    /// It did not, and is not asked again before this time.
+    NotUntil(u64),
 }
 
 /// The right to send ahead, until it is dropped.
@@ -192,6 +209,26 @@ impl Acknowledged {
 }
 
 impl Lead<'_> {
+    /// Whether the other side understands XXH128; `None` when it may be asked.
+    pub(super) fn knows_xxh128(&self) -> Option<bool> {
+        match self.notes.xxh128 {
+            Understands::Unknown => None,
+            Understands::Yes => Some(true),
+            Understands::NotUntil(time) => (now()..=now() + NOT_UNDERSTOOD.as_secs())
+                .contains(&time)
+                .then_some(false),
+        }
+    }
+
+    /// Notes that with the next [`Lead::record`].
+    pub(super) fn set_knows_xxh128(&mut self, knows: bool) {
+        self.notes.xxh128 = if knows {
+            Understands::Yes
+        } else {
+            Understands::NotUntil(now() + NOT_UNDERSTOOD.as_secs())
+        };
+    }
+
     /// Notes what the backup host has acknowledged. With `more` the lead is kept for another delivery, and the pause that
     /// its failure would bring stays noted.
     pub(super) fn record(&mut self, sent: &[Sent], more: bool) -> Result<(), PathError> {
@@ -235,7 +272,12 @@ impl Note {
 
 impl Notes {
     fn text(&self) -> String {
-        let mut text = format!("{TITLE}\nalone {}\n", self.alone_until);
+        let xxh128 = match self.xxh128 {
+            Understands::Unknown => "unknown".to_owned(),
+            Understands::Yes => "yes".to_owned(),
+            Understands::NotUntil(time) => time.to_string(),
+        };
+        let mut text = format!("{TITLE}\nalone {}\nxxh128 {xxh128}\n", self.alone_until);
         for Note { sent, time } in &self.notes {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{} {} {:032x} {time}", sent.name, sent.size, sent.hash);
@@ -258,6 +300,11 @@ impl Notes {
         }
         Some(Notes {
             alone_until: lines.next()?.strip_prefix("alone ")?.parse().ok()?,
+            xxh128: match lines.next()?.strip_prefix("xxh128 ")? {
+                "unknown" => Understands::Unknown,
+                "yes" => Understands::Yes,
+                time => Understands::NotUntil(time.parse().ok()?),
+            },
             notes: lines.map(Note::parse).collect::<Option<_>>()?,
         })
     }
@@ -396,7 +443,7 @@ mod tests {
         // A pause from a clock that has been set back since.
         let far = Notes {
             alone_until: now() + 10_000,
-            notes: Vec::new(),
+            ..Notes::default()
         };
         fs::write(&place.file, far.text()).unwrap();
         assert!(place.lead().unwrap().is_some());
@@ -407,6 +454,7 @@ mod tests {
         fn damaged_notes_are_no_notes(position in 0usize..200, value in any::<u8>(), length in 0usize..200) {
             let notes = Notes {
                 alone_until: 5,
+                xxh128: Understands::NotUntil(1_795_212_267),
                 notes: vec![note(1_795_208_667)],
             };
             let good = notes.text();

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::followers::{behind, waits};
+use super::together::Ask;
 use super::{Failure, Route, WalArchive};
 use crate::archive::client::Console;
 use crate::archive::client::master::Master;
@@ -63,7 +64,7 @@ impl WalArchive {
         let mut files = behind(&before, self.look_ahead);
         while !files.is_empty() {
             let route = Route::of(master.as_ref(), &self.remote);
-            let sent = match self.deliver(&files, &route, &mut console) {
+            let sent = match self.deliver_together(&files, &route, &mut lead, Ask::Now, &mut console) {
                 Ok((0, sent)) => sent,
                 // The lead is not given back, so that the next calls send one file each for a while.
                 Ok((code, _)) => return log::debug!("sending in the background ends: exit code {code}"),

@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::archive::put_wal::hexadecimal;
+use crate::archive::sums::{Sum, Sums, xxh128};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -16,7 +15,7 @@ const BUFFER: usize = 256 * 1024;
 pub(super) struct Hashes {
     /// XXH3-128.
     pub(super) fingerprint: u128,
-    /// SHA-256, or MD5, in hexadecimal.
+    /// The one for the list, in hexadecimal.
     pub(super) checksum: String,
 }
 
@@ -25,16 +24,19 @@ impl Hashes {
     ///
     /// # Errors
     /// It cannot be read, or has become shorter.
-    pub(super) fn of(file: &File, size: u64, md5: bool) -> io::Result<Hashes> {
+    pub(super) fn of(file: &File, size: u64, sums: Sums) -> io::Result<Hashes> {
         let mut fingerprint = Xxh3::new();
-        let mut checksum = Checksum::new(md5);
+        let mut checksum = (sums != Sums::Xxh128).then(|| sums.begin());
         each_part(file, size, |bytes| {
             fingerprint.update(bytes);
-            checksum.update(bytes);
+            if let Some(checksum) = &mut checksum {
+                checksum.update(bytes);
+            }
         })?;
+        let fingerprint = fingerprint.digest128();
         Ok(Hashes {
-            fingerprint: fingerprint.digest128(),
-            checksum: checksum.finish(),
+            fingerprint,
+            checksum: checksum.map_or_else(|| xxh128(fingerprint), Sum::finish),
         })
     }
 }
@@ -75,34 +77,4 @@ fn each_part(file: &File, size: u64, mut see: impl FnMut(&[u8])) -> io::Result<(
         }
     }
     Ok(())
-}
-
-/// The checksum of a member.
-enum Checksum {
-    Md5(md5::Md5),
-    Sha256(Sha256),
-}
-
-impl Checksum {
-    fn new(md5: bool) -> Checksum {
-        if md5 {
-            Checksum::Md5(md5::Md5::new())
-        } else {
-            Checksum::Sha256(Sha256::new())
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Checksum::Md5(hash) => hash.update(bytes),
-            Checksum::Sha256(hash) => hash.update(bytes),
-        }
-    }
-
-    fn finish(self) -> String {
-        match self {
-            Checksum::Md5(hash) => hexadecimal(&hash.finalize()),
-            Checksum::Sha256(hash) => hexadecimal(&hash.finalize()),
-        }
-    }
 }

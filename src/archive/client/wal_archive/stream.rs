@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::hashes::{Hashes, shorter};
 use crate::archive::put_wal::base_name;
+use crate::archive::sums::Sums;
 use crate::base::error::strerror;
 use crate::codec::encode::Encoder;
 use crate::codec::wal::copy;
@@ -45,8 +46,8 @@ pub(super) struct Sent {
 /// How files are sent.
 #[derive(Debug, Clone)]
 pub(super) struct Form<'a> {
-    /// MD5 checksums instead of SHA-256.
-    pub(super) md5: bool,
+    /// The checksums.
+    pub(super) sums: Sums,
     /// How files are compressed.
     pub(super) compression: Option<Compression>,
     /// How hard.
@@ -70,12 +71,11 @@ impl Form<'_> {
             list.push_str(&format!("{checksum} *{}\n", file.name));
             sent.push(file);
         }
-        let list_name = if self.md5 { "MD5SUMS" } else { "SHA256SUMS" };
         let mut header = tar::Header::new_ustar();
         header.set_size(list.len() as u64);
         header.set_mode(0o600);
         header.set_mtime(UNIX_EPOCH.elapsed().unwrap_or_default().as_secs());
-        tar.append_data(&mut header, list_name, list.as_bytes())
+        tar.append_data(&mut header, self.sums.list_name(), list.as_bytes())
             .and_then(|()| tar.into_inner()?.flush())
             .map_err(Broken::Output)?;
         Ok(sent)
@@ -136,7 +136,7 @@ impl Form<'_> {
             let (done, hashed) = mpsc::channel();
             scope.spawn(move || {
                 // Nobody listens when the other side has gone.
-                let _ = done.send(Hashes::of(plain, size, self.md5));
+                let _ = done.send(Hashes::of(plain, size, self.sums));
             });
             let early = first.then(|| hashed.recv_timeout(HEAD_START).ok()).flatten();
             begin(tar, path, before, size).map_err(Unsent::Write)?;
@@ -169,7 +169,7 @@ impl Form<'_> {
             .packed(&mut Watched(&mut plain, |bytes: &[u8]| hash.update(bytes)))
             .map_err(Unsent::Compress)?;
         let size = packed.stream_position().map_err(Unsent::Compress)?;
-        let hashes = Hashes::of(&packed, size, self.md5).map_err(Unsent::Compress)?;
+        let hashes = Hashes::of(&packed, size, self.sums).map_err(Unsent::Compress)?;
         packed.rewind().map_err(Unsent::Compress)?;
         begin(tar, path, before, size).map_err(Unsent::Write)?;
         io::copy(&mut packed, tar.get_mut()).map_err(Unsent::of_copy)?;
@@ -303,7 +303,7 @@ mod tests {
             let sandbox = Sandbox::new();
             let path = sandbox.write(&format!("pg_wal/{NAME}"), &segment(NAME, 1));
             let form = Form {
-                md5: false,
+                sums: Sums::Sha256,
                 compression,
                 level: Level::Low,
                 temporary_directory: &sandbox.root,
