@@ -29,16 +29,16 @@ function __fish_barman_using_subcommand
 end
 
 complete -c barman -n "__fish_barman_needs_command" -s c -l config -d 'Read this configuration file instead of the first that exists of ~/.barman.conf, /etc/barman.conf and /etc/barman/barman.conf' -r -F
-complete -c barman -n "__fish_barman_needs_command" -l color -l colour -d 'When to colour warnings, errors and results of checks; auto means on a terminal' -r -f -a "never\t''
+complete -c barman -n "__fish_barman_needs_command" -l color -l colour -d 'When to colour warnings, errors and results of checks: never, always or auto, which means on a terminal' -r -f -a "never\t''
 always\t''
 auto\t''"
-complete -c barman -n "__fish_barman_needs_command" -l log-level -d 'Log from this level on, whatever the configuration says' -r -f -a "NOTSET\t''
+complete -c barman -n "__fish_barman_needs_command" -l log-level -d 'Log from this level on, whatever the configuration says: NOTSET (everything), DEBUG, INFO, WARNING, ERROR or CRITICAL' -r -f -a "NOTSET\t''
 DEBUG\t''
 INFO\t''
 WARNING\t''
 ERROR\t''
 CRITICAL\t''"
-complete -c barman -n "__fish_barman_needs_command" -s f -l format -d 'Write lines for people, or one JSON document' -r -f -a "console\t''
+complete -c barman -n "__fish_barman_needs_command" -s f -l format -d 'Write lines for people (console) or one JSON document (json)' -r -f -a "console\t''
 json\t''"
 complete -c barman -n "__fish_barman_needs_command" -s v -l version -d 'Show the version and exit'
 complete -c barman -n "__fish_barman_needs_command" -s q -l quiet -d 'Show warnings and errors only'
@@ -106,7 +106,7 @@ complete -c barman -n "__fish_barman_using_subcommand cron" -l dry-run -d 'Say w
 complete -c barman -n "__fish_barman_using_subcommand cron" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand lock-directory-cleanup" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand backup" -l incremental -d 'Copy only what changed since this backup: an id, a name, latest, latest-full, or auto, which takes the newest backup that will do, and a full backup where there is none or full_backup_interval is over' -r
-complete -c barman -n "__fish_barman_using_subcommand backup" -l reuse-backup -d 'What to do with files that have not changed since the previous backup; link, if nothing is said' -r -f -a "copy\t''
+complete -c barman -n "__fish_barman_using_subcommand backup" -l reuse-backup -d 'What to do with files that have not changed since the previous backup: link or copy them from it, or copy everything again (off); link, if nothing is said' -r -f -a "copy\t''
 link\t''
 off\t''"
 complete -c barman -n "__fish_barman_using_subcommand backup" -l retry-times -d 'Try a failed copy again this many times' -r
@@ -158,12 +158,12 @@ complete -c barman -n "__fish_barman_using_subcommand restore" -l jobs-start-bat
 complete -c barman -n "__fish_barman_using_subcommand restore" -l jobs-start-batch-size -d 'How many workers a batch has' -r
 complete -c barman -n "__fish_barman_using_subcommand restore" -l bwlimit -d 'Transfer at most this many KiB per second; 0 means no limit' -r
 complete -c barman -n "__fish_barman_using_subcommand restore" -l target-action -d 'What PostgreSQL does when it has reached the target: pause, shutdown or promote' -r
-complete -c barman -n "__fish_barman_using_subcommand restore" -l recovery-staging-path -d 'Where a compressed backup is decompressed on the host restored to (deprecated: --staging-path)' -r
-complete -c barman -n "__fish_barman_using_subcommand restore" -l local-staging-path -d 'Where incremental backups are combined on this host (deprecated: --staging-path)' -r
-complete -c barman -n "__fish_barman_using_subcommand restore" -l staging-path -d 'Where a backup is decompressed or combined before it is copied to its destination' -r
-complete -c barman -n "__fish_barman_using_subcommand restore" -l staging-location -d 'On which host the staging path is: local or remote' -r -f -a "local\t''
+complete -c barman -n "__fish_barman_using_subcommand restore" -l recovery-staging-path -d 'Accepted and not needed: nothing is staged on the host restored to (deprecated: --staging-path)' -r
+complete -c barman -n "__fish_barman_using_subcommand restore" -l local-staging-path -d 'Accepted and not needed: nothing is staged on this host (deprecated: --staging-path)' -r
+complete -c barman -n "__fish_barman_using_subcommand restore" -l staging-path -d 'Accepted and not needed: a backup is decrypted, decompressed and combined on its way into the destination' -r
+complete -c barman -n "__fish_barman_using_subcommand restore" -l staging-location -d 'Accepted and not needed, as --staging-path: local or remote' -r -f -a "local\t''
 remote\t''"
-complete -c barman -n "__fish_barman_using_subcommand restore" -l combine-mode -d 'How pg_combinebackup brings files into the combined backup: copy, link, clone or copy-file-range' -r -f -a "copy\t''
+complete -c barman -n "__fish_barman_using_subcommand restore" -l combine-mode -d 'Accepted and not needed, as --staging-path: copy, link, clone or copy-file-range' -r -f -a "copy\t''
 link\t''
 clone\t''
 copy-file-range\t''"
@@ -203,12 +203,12 @@ complete -c barman -n "__fish_barman_using_subcommand recover" -l jobs-start-bat
 complete -c barman -n "__fish_barman_using_subcommand recover" -l jobs-start-batch-size -d 'How many workers a batch has' -r
 complete -c barman -n "__fish_barman_using_subcommand recover" -l bwlimit -d 'Transfer at most this many KiB per second; 0 means no limit' -r
 complete -c barman -n "__fish_barman_using_subcommand recover" -l target-action -d 'What PostgreSQL does when it has reached the target: pause, shutdown or promote' -r
-complete -c barman -n "__fish_barman_using_subcommand recover" -l recovery-staging-path -d 'Where a compressed backup is decompressed on the host restored to (deprecated: --staging-path)' -r
-complete -c barman -n "__fish_barman_using_subcommand recover" -l local-staging-path -d 'Where incremental backups are combined on this host (deprecated: --staging-path)' -r
-complete -c barman -n "__fish_barman_using_subcommand recover" -l staging-path -d 'Where a backup is decompressed or combined before it is copied to its destination' -r
-complete -c barman -n "__fish_barman_using_subcommand recover" -l staging-location -d 'On which host the staging path is: local or remote' -r -f -a "local\t''
+complete -c barman -n "__fish_barman_using_subcommand recover" -l recovery-staging-path -d 'Accepted and not needed: nothing is staged on the host restored to (deprecated: --staging-path)' -r
+complete -c barman -n "__fish_barman_using_subcommand recover" -l local-staging-path -d 'Accepted and not needed: nothing is staged on this host (deprecated: --staging-path)' -r
+complete -c barman -n "__fish_barman_using_subcommand recover" -l staging-path -d 'Accepted and not needed: a backup is decrypted, decompressed and combined on its way into the destination' -r
+complete -c barman -n "__fish_barman_using_subcommand recover" -l staging-location -d 'Accepted and not needed, as --staging-path: local or remote' -r -f -a "local\t''
 remote\t''"
-complete -c barman -n "__fish_barman_using_subcommand recover" -l combine-mode -d 'How pg_combinebackup brings files into the combined backup: copy, link, clone or copy-file-range' -r -f -a "copy\t''
+complete -c barman -n "__fish_barman_using_subcommand recover" -l combine-mode -d 'Accepted and not needed, as --staging-path: copy, link, clone or copy-file-range' -r -f -a "copy\t''
 link\t''
 clone\t''
 copy-file-range\t''"
@@ -292,7 +292,7 @@ complete -c barman -n "__fish_barman_using_subcommand verify-backup" -s j -l job
 complete -c barman -n "__fish_barman_using_subcommand verify-backup" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand verify" -s j -l jobs -d 'Read this many files at the same time; parallel_jobs of the configuration, if nothing is said' -r
 complete -c barman -n "__fish_barman_using_subcommand verify" -s h -l help -d 'Print help'
-complete -c barman -n "__fish_barman_using_subcommand export-backup" -l compression -d 'Compress the tar file' -r -f -a "gzip\t''
+complete -c barman -n "__fish_barman_using_subcommand export-backup" -l compression -d 'Compress the tar file: gzip, bzip2 or xz' -r -f -a "gzip\t''
 bzip2\t''
 xz\t''"
 complete -c barman -n "__fish_barman_using_subcommand export-backup" -l compression-level -d 'The level of compression: 1 to 9 for gzip and bzip2, 0 to 9 for xz' -r

@@ -122,7 +122,7 @@ impl Run<'_> {
         self.info.status = BackupStatus::Failed;
         self.reporter
             .error(&format!("Backup failed {}.\nDETAILS: {text}", self.action));
-        if let Err(error) = self.catalog.save(&self.info) {
+        if let Err(error) = self.catalog.save_failed(&self.info) {
             self.reporter.error(&error.to_string());
         }
     }

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::{PathContext, PathError};
@@ -20,17 +20,53 @@ pub const CATALOG_FILE_MODE: u32 = 0o666;
 /// Any failure to write, sync or rename; the previous file is then still in place.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), PathError> {
     let temporary = sibling(path, ".tmp");
+    if let Err(error) = write_synced(&temporary, content) {
+        // On a full disk it would take what little room there is.
+        if let Err(error) = remove(&temporary) {
+            log::warn!("{error}");
+        }
+        return Err(error);
+    }
+    rename(&temporary, path)
+}
+
+fn write_synced(path: &Path, content: &[u8]) -> Result<(), PathError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(CATALOG_FILE_MODE)
-        .open(&temporary)
-        .at("create", &temporary)?;
-    file.write_all(content).at("write", &temporary)?;
-    file.sync_all().at("sync", &temporary)?;
-    drop(file);
-    rename(&temporary, path)
+        .open(path)
+        .at("create", path)?;
+    file.write_all(content).at("write", path)?;
+    file.sync_all().at("sync", path)
+}
+
+/// As [`write`]; where the file system has no room for a second file, over the old content, in its place. For what has to be
+/// said on a full disk: that a backup failed, or is being deleted, which is what makes room. Content of one block is
+/// written in one piece, so that no reader finds a mixture.
+///
+/// # Errors
+/// Any failure to write or sync, or the old file has no room for the content either.
+pub fn write_without_room(path: &Path, content: &[u8]) -> Result<(), PathError> {
+    match write(path, content) {
+        Err(error) if error.is_lack_of_room() && holds(path, content.len()) => {
+            log::warn!("{error}: writing \"{}\" in place", path.display());
+        }
+        outcome => return outcome,
+    }
+    let mut file = OpenOptions::new().write(true).open(path).at("open", path)?;
+    file.write_all(content).at("write", path)?;
+    file.set_len(content.len() as u64).at("truncate", path)?;
+    file.sync_all().at("sync", path)
+}
+
+/// Whether the blocks of a file have room for `length` bytes. A file with other names is not written to.
+fn holds(path: &Path, length: usize) -> bool {
+    const BYTES_OF_A_BLOCK: u64 = 512; // stat(2) counts so, whatever the file system does
+    fs::symlink_metadata(path).is_ok_and(|file| {
+        file.is_file() && file.nlink() == 1 && file.blocks() * BYTES_OF_A_BLOCK >= length as u64
+    })
 }
 
 /// Creates `path` with `content`, whole and durably or not at all. A file that exists is left alone.
@@ -170,6 +206,30 @@ mod tests {
         assert!(create(&directory.join("no/f"), b"two").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn without_room_the_old_file_takes_the_new_content() {
+        let directory = std::env::temp_dir().join(format!("barkeep-durable-full-{}", std::process::id()));
+        create_dir_all(&directory).unwrap();
+        let path = directory.join("f");
+        write(&path, b"status=DONE, and more").unwrap();
+        let full = || std::os::unix::fs::symlink("/dev/full", directory.join("f.tmp")).unwrap();
+        full();
+        assert!(write(&path, b"status=FAILED").unwrap_err().is_lack_of_room());
+        assert_eq!(fs::read(&path).unwrap(), b"status=DONE, and more");
+        full();
+        write_without_room(&path, b"status=FAILED").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"status=FAILED");
+        // Not where it does not fit, and never through another name.
+        full();
+        assert!(write_without_room(&path, &[b'x'; 100_000]).is_err());
+        fs::hard_link(&path, directory.join("other")).unwrap();
+        full();
+        assert!(write_without_room(&path, b"status=DONE").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"status=FAILED");
+        assert_eq!(directory.read_dir().unwrap().count(), 2);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

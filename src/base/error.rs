@@ -30,6 +30,15 @@ impl PathError {
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
+
+    /// Whether the file system is full, or this user's share of it.
+    #[must_use]
+    pub fn is_lack_of_room(&self) -> bool {
+        matches!(
+            self.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
 }
 
 /// The operating system's words for an error without Rust's `(os error 2)` suffix, as Barman prints them.

@@ -116,6 +116,18 @@ impl LockFile {
         }
     }
 
+    /// Whether somebody holds the lock. Its owner may be unknown: on a full disk he could not write his pid.
+    ///
+    /// # Errors
+    /// The lock file exists but cannot be opened.
+    pub fn is_held(path: &Path) -> Result<bool, LockError> {
+        match Self::look(path) {
+            Ok(_) => Ok(false),
+            Err(LockError::Busy { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The pid of the process that holds the lock, or `None` when nobody does.
     ///
     /// # Errors
@@ -144,10 +156,18 @@ impl LockFile {
     }
 
     fn sign(mut file: File, path: &Path) -> Result<LockFile, LockError> {
-        file.set_len(0).at("truncate", path)?;
-        file.seek(SeekFrom::Start(0)).at("seek", path)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes())
-            .at("write", path)?;
+        let text = format!("{}\n", std::process::id());
+        // Over the old content first: on a full disk its block is all there is.
+        let written = file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(text.as_bytes()))
+            .and_then(|()| file.set_len(text.len() as u64))
+            .at("write", path);
+        match written {
+            // It excludes others without a pid, too, and whoever wants to make room must get his lock.
+            Err(error) if error.is_lack_of_room() => log::warn!("{error}: the lock is held all the same"),
+            written => written?,
+        }
         Ok(LockFile {
             file,
             path: path.to_path_buf(),
@@ -206,6 +226,21 @@ mod tests {
         drop(held);
         assert_eq!(LockFile::owner(&path).unwrap(), None);
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_does_not_keep_a_lock_from_excluding() {
+        let path = std::env::temp_dir().join(format!(".barkeep-lock-full-{}", std::process::id()));
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let held = LockFile::acquire(&path).unwrap();
+        assert!(matches!(
+            LockFile::try_acquire(&path),
+            Err(LockError::Busy { .. })
+        ));
+        assert!(LockFile::is_held(&path).unwrap());
+        drop(held);
+        std::fs::remove_file(&path).unwrap();
+        assert!(!LockFile::is_held(&path).unwrap());
     }
 
     #[test]

@@ -283,11 +283,15 @@ impl<'a> Deletion<'a> {
 
     /// The point of no return: the backup is no longer a good one, for either tool.
     fn mark(&self, info: &BackupInfo) -> Result<(), DeletionError> {
-        self.catalog.begin_deletion(&info.id)?;
+        match self.catalog.begin_deletion(&info.id) {
+            // For cron, should this process be killed. The status says enough.
+            Err(error) if error.is_lack_of_room() => log::warn!("{error}: deleting without it"),
+            begun => begun?,
+        }
         let mut marked = self.current(info)?;
         marked.status = BackupStatus::Failed;
         marked.error = Some(UNFINISHED.to_owned());
-        self.catalog.save(&marked)?;
+        self.catalog.save_failed(&marked)?;
         Ok(())
     }
 

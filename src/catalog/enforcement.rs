@@ -56,6 +56,8 @@ pub fn enforce(
         }
         Err(error) => return Err(error.into()),
     };
+    // Another deletion may have ended in between: what it took must not be counted as there.
+    let plan = enforcement.plan(policy)?;
     let mut gone = Backups::new();
     for id in plan.doomed {
         enforcement.remove(&id, &mut gone)?;

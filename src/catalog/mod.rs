@@ -241,6 +241,15 @@ impl Catalog {
         durable::write(&self.layout.info_path(&info.id), info.to_text().as_bytes())
     }
 
+    /// Saves that a backup is no good one any more, on a full disk too: there it is what makes room.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save_failed(&self, info: &BackupInfo) -> Result<(), PathError> {
+        durable::create_dir_all(&self.layout.meta)?;
+        durable::write_without_room(&self.layout.info_path(&info.id), info.to_text().as_bytes())
+    }
+
     /// Removes the metadata of a backup from both its places, durably.
     ///
     /// # Errors

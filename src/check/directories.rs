@@ -1,5 +1,9 @@
 //! The directories of a server. Missing ones are created: a new server begins with `barman check`, as documented.
 
+use std::path::Path;
+
+use nix::unistd::{AccessFlags, access};
+
 use crate::base::error::strerror;
 
 use super::context::Context;
@@ -18,7 +22,13 @@ pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
             .directories()
             .into_iter()
             .find(|path| !path.is_dir());
-        let hint = missing.map_or_else(String::new, |path| format!("{}: missing", path.display()));
+        let hint = missing.map_or_else(String::new, |path| {
+            format!(
+                "{}: {}",
+                path.display(),
+                obstacle(path).unwrap_or("missing".to_owned())
+            )
+        });
         return sink.report("directories", missing.is_none(), hint);
     }
     match catalog.create_directories() {
@@ -28,4 +38,14 @@ pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
             sink.report("directories", false, hint)
         }
     }
+}
+
+/// What keeps this user from making a directory that is missing, if anything does: the nearest place above it that exists.
+fn obstacle(path: &Path) -> Option<String> {
+    let place = path.ancestors().find(|place| place.symlink_metadata().is_ok())?;
+    if !place.is_dir() {
+        return Some(format!("{} is not a directory", place.display()));
+    }
+    let refusal = access(place, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
+    Some(refusal.desc().to_owned())
 }

@@ -18,7 +18,7 @@ pub(super) fn check(context: &Context, sink: &Sink) -> Result<(), Cancelled> {
     let (compatible, hint) = context.compatibility("pg_receivexlog", program.as_ref(), "None");
     sink.report("pg_receivexlog compatible", compatible, hint)?;
     let lock = context.server.lock_file("receive-wal");
-    let running = LockFile::owner(&lock).is_ok_and(|owner| owner.is_some());
+    let running = LockFile::is_held(&lock).unwrap_or(false);
     let hint = if running {
         ""
     } else {

@@ -427,6 +427,24 @@ fn failures_come_with_their_cause_and_the_order_of_repairs() {
 }
 
 #[test]
+fn a_configuration_that_cannot_be_read_is_no_fault_of_the_hosts() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server("conninfo = gibberish\nssh_command = 'unclosed\n");
+    let broken = report(&server, Intrusion::Monitoring);
+    let (standing, cause, _) = advice_of(&broken, "PostgreSQL");
+    assert_eq!(standing, Standing::Follows("configuration"), "{cause}");
+    let (_, cause, _) = advice_of(&broken, "ssh");
+    assert!(
+        cause.starts_with("ssh_command cannot be read: no closing quotation"),
+        "{cause}"
+    );
+
+    let server = sandbox.server("backup_method = local-rsync\n");
+    let (_, _, action) = advice_of(&report(&server, Intrusion::Monitoring), "configuration");
+    assert_eq!(action, "no ssh_command, or backup_method = rsync");
+}
+
+#[test]
 fn what_has_not_happened_yet_is_not_broken() {
     let sandbox = Sandbox::new();
     let server = sandbox.server("minimum_redundancy = 1\nlast_backup_maximum_age = 1 DAYS");
@@ -481,6 +499,15 @@ fn wal_that_goes_elsewhere_is_broken() {
     let (standing, cause, _) = advice_of(&check(&server, &options, &Unheard).unwrap(), "WAL archive");
     assert_eq!(standing, Standing::Broken);
     assert!(cause.starts_with("PostgreSQL has archived 7 segments"), "{cause}");
+
+    // It came here, and nobody has archived it so far.
+    sandbox.touch("incoming/000000010000000000000007");
+    let (standing, _, command) = advice_of(&check(&server, &options, &Unheard).unwrap(), "WAL archive");
+    assert_eq!(
+        (standing, command.as_str()),
+        (Standing::NotYet, "barman archive-wal m")
+    );
+    fs::remove_file(sandbox.directory.join("m/incoming/000000010000000000000007")).unwrap();
 
     // A role without privileges, on a version whose functions have other names.
     facts.has_backup_privileges = false;

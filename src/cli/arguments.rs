@@ -11,7 +11,7 @@ pub(super) struct GlobalOptions {
     /// /etc/barman/barman.conf
     #[arg(short, long, value_name = "CONFIG")]
     pub(super) config: Option<PathBuf>,
-    /// When to colour warnings, errors and results of checks; auto means on a terminal
+    /// When to colour warnings, errors and results of checks: never, always or auto, which means on a terminal
     #[arg(
         long,
         visible_alias = "colour",
@@ -21,7 +21,7 @@ pub(super) struct GlobalOptions {
         hide_default_value = true
     )]
     pub(super) color: Color,
-    /// Log from this level on, whatever the configuration says
+    /// Log from this level on, whatever the configuration says: NOTSET (everything), DEBUG, INFO, WARNING, ERROR or CRITICAL
     #[arg(long, value_name = "LOG_LEVEL", hide_possible_values = true)]
     pub(super) log_level: Option<LogLevel>,
     /// Show warnings and errors only
@@ -30,7 +30,7 @@ pub(super) struct GlobalOptions {
     /// Show debugging lines as well
     #[arg(short, long)]
     pub(super) debug: bool,
-    /// Write lines for people, or one JSON document
+    /// Write lines for people (console) or one JSON document (json)
     #[arg(
         short,
         long,

@@ -33,7 +33,8 @@ pub(super) struct Backup {
     /// Take over what the last attempt that failed has copied, where it is still right
     #[arg(long)]
     resume: bool,
-    /// What to do with files that have not changed since the previous backup; link, if nothing is said
+    /// What to do with files that have not changed since the previous backup: link or copy them from it, or copy
+    /// everything again (off); link, if nothing is said
     #[arg(long, value_name = "REUSE", num_args = 0..=1, default_missing_value = "link", value_parser = ["copy", "link", "off"], hide_possible_values = true)]
     reuse_backup: Option<String>,
     #[command(flatten)]

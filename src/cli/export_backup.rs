@@ -15,7 +15,7 @@ use crate::tarball::{self, Export, ExportError};
 /// Write a backup to a tar file
 #[derive(Debug, clap::Args)]
 pub(super) struct ExportBackup {
-    /// Compress the tar file
+    /// Compress the tar file: gzip, bzip2 or xz
     #[arg(long, value_name = "COMPRESSION", value_parser = ["gzip", "bzip2", "xz"], hide_possible_values = true)]
     compression: Option<String>,
     /// The level of compression: 1 to 9 for gzip and bzip2, 0 to 9 for xz

@@ -1,7 +1,7 @@
 //! `barman restore`.
 
 use super::addressing;
-use super::arguments::{BackupArgument, CopyOptions, either};
+use super::arguments::{CopyOptions, either};
 use super::failure::Failure;
 use super::session::Session;
 use super::value;
@@ -68,19 +68,19 @@ pub(super) struct Restore {
     /// Start as a standby
     #[arg(long)]
     standby_mode: bool,
-    /// Where a compressed backup is decompressed on the host restored to (deprecated: --staging-path)
+    /// Accepted and not needed: nothing is staged on the host restored to (deprecated: --staging-path)
     #[arg(long, value_name = "RECOVERY_STAGING_PATH")]
     recovery_staging_path: Option<String>,
-    /// Where incremental backups are combined on this host (deprecated: --staging-path)
+    /// Accepted and not needed: nothing is staged on this host (deprecated: --staging-path)
     #[arg(long, value_name = "LOCAL_STAGING_PATH")]
     local_staging_path: Option<String>,
-    /// Where a backup is decompressed or combined before it is copied to its destination
+    /// Accepted and not needed: a backup is decrypted, decompressed and combined on its way into the destination
     #[arg(long, value_name = "STAGING_PATH")]
     staging_path: Option<String>,
-    /// On which host the staging path is: local or remote
+    /// Accepted and not needed, as --staging-path: local or remote
     #[arg(long, value_name = "STAGING_LOCATION", value_parser = ["local", "remote"], hide_possible_values = true)]
     staging_location: Option<String>,
-    /// How pg_combinebackup brings files into the combined backup: copy, link, clone or copy-file-range
+    /// Accepted and not needed, as --staging-path: copy, link, clone or copy-file-range
     #[arg(long, value_name = "COMBINE_MODE", value_parser = ["copy", "link", "clone", "copy-file-range"], hide_possible_values = true)]
     combine_mode: Option<String>,
     /// The file that gets the recovery options (PostgreSQL 12 or newer); postgresql.auto.conf, if nothing is said
@@ -116,8 +116,13 @@ pub(super) struct Restore {
     /// The AWS region of that instance
     #[arg(long, value_name = "AWS_REGION")]
     aws_region: Option<String>,
-    #[command(flatten)]
-    backup: BackupArgument,
+    /// The server
+    #[arg(value_name = "server_name")]
+    server_name: String,
+    /// The backup: its id, its name, one of latest, last, oldest, first, last-failed, latest-full, last-full, or auto,
+    /// which takes the newest one from which the target can be reached
+    #[arg(value_name = "backup_id")]
+    backup_id: String,
     /// The directory to restore into
     #[arg(value_name = "destination_directory")]
     destination_directory: String,
@@ -125,7 +130,7 @@ pub(super) struct Restore {
 
 impl Restore {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        let Some(server) = session.server(&self.backup.server_name, addressing::RESTORE)? else {
+        let Some(server) = session.server(&self.server_name, addressing::RESTORE)? else {
             return Ok(());
         };
         session.watch_signals()?;
@@ -136,7 +141,7 @@ impl Restore {
         };
         let report = recovery::restore(
             context,
-            &self.backup.backup_id,
+            &self.backup_id,
             &self.destination_directory,
             &self.options(),
             &session.output.named("barman.recovery_executor"),

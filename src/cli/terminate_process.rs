@@ -13,7 +13,7 @@ use crate::catalog::processes;
 pub(super) struct TerminateProcess {
     #[command(flatten)]
     server: ServerArgument,
-    /// What the process does: backup, archive-wal …, as list-processes shows
+    /// What the process does: backup, archive-wal, receive-wal, sync-backup or sync-wal, as list-processes shows
     #[arg(value_name = "task")]
     task: String,
 }

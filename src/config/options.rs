@@ -147,7 +147,8 @@ options! {
     [GSM] cloud_wal_restore_parallel: u32 = "0";
     /// The cluster the server belongs to: a model applies to servers of its own cluster.
     [SM] cluster: String = "%(name)s";
-    /// How `pg_combinebackup` brings files into a combined backup.
+    /// How Barman's `pg_combinebackup` brings files into a combined backup. Accepted and not needed: `restore` combines backups
+    /// on their way into the destination.
     [GSM] combine_mode: CombineMode = "copy";
     /// The compression of archived WAL files.
     [GSM] compression: Option<WalCompression>;
@@ -197,7 +198,7 @@ options! {
     [GSM] last_backup_minimum_size: Option<ByteSize>;
     /// The age at which `check` finds the newest WAL file too old: `1 hour`.
     [GSM] last_wal_maximum_age: Option<TimeDelta>;
-    /// Where a restore combines or decrypts on this host.
+    /// Where Barman's restore combines or decrypts on this host. Accepted and not needed: nothing is staged.
     [GSM] local_staging_path: Option<AbsolutePath>, deprecated "3.15";
     /// The number of files waiting to be archived at which `check` fails.
     [GSM] max_incoming_wals_queue: Option<u32>;
@@ -262,7 +263,7 @@ options! {
     [GSM] primary_ssh_command: Option<String>;
     /// What a restore does unless told otherwise: `get-wal`, `delta-restore`.
     [GSM] recovery_options: RecoveryOptions = "";
-    /// Where a restore decompresses on the destination host.
+    /// Where Barman decompresses on the host restored to. Accepted and not needed: nothing is staged.
     [GSM] recovery_staging_path: Option<AbsolutePath>, deprecated "3.15";
     /// Whether a backup takes over what an earlier attempt that failed has already copied, as with `backup --resume`.
     [GSM] resume_failed_backups: bool = "off", own "0.1";
@@ -286,9 +287,9 @@ options! {
     [SM] snapshot_zone: Option<String>, deprecated "3.4";
     /// How to reach the PostgreSQL host: an `ssh` command with its options and `user@host`.
     [SM] ssh_command: Option<String>;
-    /// Whether `staging_path` is on this host or on the one restored to.
+    /// Whether `staging_path` is on this host or on the one restored to. Accepted and not needed: nothing is staged.
     [GSM] staging_location: StagingLocation = "local";
-    /// Where a restore puts what it decrypts, decompresses or combines.
+    /// Where Barman's restore puts what it decrypts, decompresses or combines. Accepted and not needed: nothing is staged.
     [GSM] staging_path: Option<AbsolutePath>;
     /// Whether WAL is received by streaming replication.
     [GSM] streaming_archiver: bool = "off";

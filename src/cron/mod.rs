@@ -184,7 +184,7 @@ fn finish_merges(
 }
 
 fn is_held(lock: &Path) -> Result<bool, LockError> {
-    Ok(LockFile::owner(lock)?.is_some())
+    LockFile::is_held(lock)
 }
 
 fn clean_locks(main: &MainConfig) {

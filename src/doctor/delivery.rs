@@ -38,22 +38,30 @@ pub(super) fn examine(server: &ServerConfig, answers: &Answers) -> Option<Findin
     if !matches!(facts.archive_mode.as_deref(), Some("on" | "always")) || command.is_empty() {
         return None; // said by the check
     }
-    let delivery = understand(command);
+    let delivery = understand(command, &server.name);
     if delivery == Delivery::Nothing {
         let advice = Advice::broken(format!("archive_command ({command}) throws all WAL away"));
         return Some(Finding::new("archive_command", repaired(advice, server)));
     }
     let layout = Layout::of(server).ok()?;
-    let missing = undelivered(postgres, &layout)?;
+    let missing = undelivered(postgres, &layout);
     let fault = fault(server, &delivery);
-    // Without a success it may only be on its way.
-    if fault.is_none() && facts.archiver.as_ref()?.is_archiving != Some(true) {
-        return None;
-    }
-    let reason = fault.unwrap_or_else(|| format!("where did \"{command}\" take it?"));
-    let advice = Advice::broken(format!(
-        "PostgreSQL has archived {missing}, and it is not here: {reason}"
-    ));
+    let cause = match (missing, fault) {
+        // It came here by streaming, and goes to another server's archive as well.
+        (None, Some(fault)) if matches!(delivery, Delivery::Client { .. }) && server.streaming_archiver => {
+            fault
+        }
+        (None, _) => return None,
+        (Some(missing), Some(fault)) => {
+            format!("PostgreSQL has archived {missing}, and it is not here: {fault}")
+        }
+        // Without a success it may only be on its way.
+        (Some(_), None) if facts.archiver.as_ref()?.is_archiving != Some(true) => return None,
+        (Some(missing), None) => {
+            format!("PostgreSQL has archived {missing}, and it is not here: where did \"{command}\" take it?")
+        }
+    };
+    let advice = Advice::broken(cause);
     let finding = Finding::new("WAL delivery", repaired(advice, server));
     Some(with_client(finding, answers, &delivery))
 }
@@ -105,8 +113,8 @@ fn is_in(directory: &Path, name: &str) -> bool {
         .any(|found| found.starts_with(name))
 }
 
-/// Reads a command.
-fn understand(command: &str) -> Delivery {
+/// Reads a command. Of several deliveries that of `own`, the server's name, counts.
+fn understand(command: &str, own: &str) -> Delivery {
     let Ok(words) = shell::split(command) else {
         return Delivery::Unknown;
     };
@@ -121,12 +129,14 @@ fn understand(command: &str) -> Delivery {
             "barman-wal-archive" | "barkeep-wal-archive"
         )
     });
-    let path = words.iter().position(|word| word == "%p");
-    if client
-        && let Some((host, server)) = path
-            .and_then(|path| words.get(path.checked_sub(2)?..path))
-            .and_then(|pair| pair.first().zip(pair.last()))
-    {
+    let deliveries = || {
+        words.windows(3).filter_map(|words| match words {
+            [host, server, path] if client && path == "%p" => Some((host, server)),
+            _ => None,
+        })
+    };
+    let ours = deliveries().find(|(_, server)| *server == own);
+    if let Some((host, server)) = ours.or_else(|| deliveries().next()) {
         return Delivery::Client {
             host: host.clone(),
             server: server.clone(),
@@ -216,6 +226,11 @@ mod tests {
                 "test ! -f /stop && rsync -a %p barman@backup:/var/lib/barman/main/incoming/%f",
                 copy("/var/lib/barman/main/incoming"),
             ),
+            (
+                "barman-wal-archive old other %p && barman-wal-archive backup main %p",
+                client("backup", "main"),
+            ),
+            ("barman-wal-archive backup other %p", client("backup", "other")),
             ("cp %p '/srv/wal archive/%f'", copy("/srv/wal archive")),
             ("/bin/true", Delivery::Nothing),
             ("cd .", Delivery::Nothing),
@@ -224,7 +239,7 @@ mod tests {
             ("barman-wal-archive %p", Delivery::Unknown),
             ("'", Delivery::Unknown),
         ] {
-            assert_eq!(understand(command), delivery, "{command}");
+            assert_eq!(understand(command, "main"), delivery, "{command}");
         }
     }
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, Uid, access};
 
 use super::Finding;
+use crate::base::lock::LockFile;
 use crate::base::{directory, host, shell, size};
-use crate::catalog::{Catalog, Layout};
+use crate::catalog::{BackupId, BackupStatus, Catalog, Layout};
 use crate::check::advice::{Advice, cron_missing, cron_silence};
 use crate::config::{ReuseBackup, ServerConfig};
 
@@ -23,6 +24,7 @@ pub(super) fn examine(server: &ServerConfig) -> Vec<Finding> {
     findings.extend(ownership(catalog.layout()));
     findings.extend(locks(server));
     findings.extend(room(server, &catalog));
+    findings.extend(abandoned(server, &catalog));
     findings
 }
 
@@ -96,6 +98,29 @@ fn locks(server: &ServerConfig) -> Option<Finding> {
     Some(Finding::new(
         "lock files",
         advice.here(format!("sudo chown {user}: {}", shell::join(&paths))),
+    ))
+}
+
+/// Backups that were begun and that nobody is taking: their process was killed, or the host went down. No check counts them.
+fn abandoned(server: &ServerConfig, catalog: &Catalog) -> Option<Finding> {
+    if LockFile::is_held(&server.lock_file("backup")).ok()? {
+        return None;
+    }
+    let backups = catalog.readable_backups().ok()?.0;
+    let begun: Vec<&BackupId> = backups
+        .values()
+        .filter(|info| matches!(info.status, BackupStatus::Empty | BackupStatus::Started))
+        .map(|info| &info.id)
+        .collect();
+    let newest = begun.last()?;
+    let advice = Advice::broken(format!(
+        "backup {newest} was begun, and nobody is taking it any more: its process was killed, or this host went down"
+    ));
+    Some(Finding::new(
+        "abandoned backups",
+        begun.iter().fold(advice, |advice, id| {
+            advice.here(format!("barman delete {} {id}", server.name))
+        }),
     ))
 }
 

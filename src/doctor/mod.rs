@@ -8,6 +8,7 @@
 mod clocks;
 mod delivery;
 mod host;
+mod primary_node;
 mod probe;
 pub mod repair;
 mod server;
@@ -72,7 +73,7 @@ impl Diagnosis {
 }
 
 /// The order of repairs: what others need comes first. What is not named comes at the end.
-const ORDER: [&str; 47] = [
+const ORDER: [&str; 50] = [
     "configuration",
     "disk",
     "WAL archive space",
@@ -86,6 +87,8 @@ const ORDER: [&str; 47] = [
     "cron",
     "ssh",
     "ssh output clean",
+    "primary node",
+    "WAL of the primary node",
     "PostgreSQL",
     "PostgreSQL server is standby",
     "Primary server is not a standby",
@@ -118,6 +121,7 @@ const ORDER: [&str; 47] = [
     "archiver errors",
     "clocks",
     "failed backups",
+    "abandoned backups",
     "minimum redundancy requirements",
     "backup maximum age",
 ];
@@ -148,6 +152,7 @@ pub fn examine(server: &ServerConfig, configuration: &Path) -> Result<Diagnosis,
             }),
     );
     findings.extend(server::examine(server, &answers));
+    findings.extend(primary_node::examine(server));
     findings.extend(delivery::examine(server, &answers));
     findings.extend(clocks::examine(&answers));
     let mut diagnosis = sort(server, findings);

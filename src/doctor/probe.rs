@@ -43,6 +43,8 @@ pub(super) struct Postgres {
     pub(super) kept: Option<u64>,
     /// `wal_status` of the slot, since version 13.
     pub(super) wal_status: Option<String>,
+    /// What archives in the place of `archive_command`, since version 15.
+    pub(super) archive_library: Option<String>,
 }
 
 /// How far a clock is ahead of ours.
@@ -179,6 +181,9 @@ fn postgres(conninfo: &str, slot: Option<&str>) -> Result<Postgres, PgError> {
     let clock = theirs
         .and_then(|text| text.parse().ok())
         .map(|theirs| offset(theirs, asked, begun.elapsed(), 0.0));
+    let archive_library = session
+        .value("SELECT current_setting('archive_library', true)", &[])?
+        .filter(|library| !library.is_empty());
     let (kept, wal_status) = slot.map_or(Ok((None, None)), |name| {
         what_the_slot_keeps(&mut session, &facts, name)
     })?;
@@ -187,6 +192,7 @@ fn postgres(conninfo: &str, slot: Option<&str>) -> Result<Postgres, PgError> {
         clock,
         kept,
         wal_status,
+        archive_library,
     })
 }
 

@@ -60,7 +60,13 @@ impl Repairs {
     fn note(&mut self, outcome: Result<(), PathError>, what: String) {
         match outcome {
             Ok(()) => self.done.push(what),
-            Err(error) => self.failed.push(error.to_string()),
+            Err(error) => {
+                let reason = error.to_string();
+                // One directory above all of them may be the reason.
+                if !self.failed.contains(&reason) {
+                    self.failed.push(reason);
+                }
+            }
         }
     }
 }

@@ -17,7 +17,34 @@ pub(super) fn examine(server: &ServerConfig, answers: &Answers) -> Vec<Finding> 
     findings.extend(senders(server, postgres));
     findings.extend(slots(server, postgres));
     findings.extend(lost_slot(server, postgres));
+    findings.extend(stuck_archiver(server, postgres));
     findings
+}
+
+/// An `archive_command` that does not lead here, and does not work: `check` does not look at it where WAL is streamed, and
+/// yet PostgreSQL keeps all WAL for it, and a base backup ends only when its WAL is archived there.
+fn stuck_archiver(server: &ServerConfig, postgres: &Postgres) -> Option<Finding> {
+    let facts = &postgres.facts;
+    if server.archiver || !matches!(facts.archive_mode.as_deref(), Some("on" | "always")) {
+        return None;
+    }
+    let command = facts.archive_command.as_deref().unwrap_or_default();
+    let by_library = postgres.archive_library.is_some();
+    let idle = !by_library && matches!(command, "" | "(disabled)");
+    let fails = facts.archiver.as_ref()?.is_archiving == Some(false);
+    if !idle && !fails {
+        return None;
+    }
+    let fault = if idle { "is empty" } else { "fails" };
+    let advice = Advice::broken(format!(
+        "archive_mode is on, and archive_command {fault}: PostgreSQL keeps all WAL until its disk is full, and backups wait at their end"
+    ));
+    Some(Finding::new(
+        "continuous archiving",
+        advice
+            .sql("SHOW archive_command; SELECT last_failed_wal, last_failed_time FROM pg_stat_archiver;")
+            .note("repair archive_command; when nothing needs it, since WAL is streamed here, '/bin/true' will do"),
+    ))
 }
 
 fn number(postgres: &Postgres, setting: &str) -> Option<u64> {

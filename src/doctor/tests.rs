@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::repair::repair;
 use super::*;
+use crate::catalog::{BackupId, BackupInfo, BackupStatus, Catalog};
 use crate::config::Config;
 use crate::postgres::client::Session;
 use crate::postgres::scratch_cluster::ScratchCluster;
@@ -76,6 +77,75 @@ fn directories_are_made_only_when_that_is_asked_for() {
 }
 
 #[test]
+fn what_keeps_directories_from_being_made_is_told() {
+    let home = Home::new();
+    let server = home.server("host=/nonexistent", "");
+    fs::write(home.0.join("m"), "in the way\n").unwrap();
+    let repairs = repair(&server);
+    assert_eq!(repairs.failed.len(), 1, "one reason, said once: {repairs:?}");
+    let found = diagnose(&server);
+    let finding = found.broken.iter().find(|finding| finding.about == "directories");
+    let cause = &finding.unwrap_or_else(|| panic!("{found:?}")).advice.cause;
+    assert!(cause.contains("m is not a directory"), "{cause}");
+}
+
+#[test]
+fn a_backup_that_was_killed_is_named() {
+    let home = Home::new();
+    let server = home.server("host=/nonexistent", "");
+    let catalog = Catalog::of(&server).unwrap();
+    catalog.create_directories().unwrap();
+    let mut info = BackupInfo::empty(BackupId::parse("20260101T000000").unwrap());
+    info.status = BackupStatus::Started;
+    catalog.save(&info).unwrap();
+    let running = catalog.locks().backup().unwrap();
+    assert!(
+        !names(&diagnose(&server).broken).contains(&"abandoned backups"),
+        "it runs"
+    );
+    drop(running);
+    let found = diagnose(&server);
+    let finding = found
+        .broken
+        .iter()
+        .find(|finding| finding.about == "abandoned backups");
+    let action = &finding.unwrap_or_else(|| panic!("{found:?}")).advice.steps[0].action;
+    assert_eq!(action, "barman delete m 20260101T000000");
+}
+
+#[test]
+fn what_keeps_a_passive_node_from_copying_is_told() {
+    let home = Home::new();
+    let server = home.server("host=/nonexistent", "");
+    let passive = ServerConfig {
+        primary_ssh_command: server.ssh_command.clone(),
+        ..home.server("host=/nonexistent", "compression = gzip")
+    };
+    let _ = repair(&passive);
+    assert!(names(&diagnose(&passive).not_yet).contains(&"primary node"));
+    let told = r#"{"last_position": 0, "last_name": "", "backups": {}, "wals": [], "config": {"compression": "zstd",
+        "backup_directory": "/b/m", "basebackups_directory": "/b/m/base", "wals_directory": "/b/m/wals"}}"#;
+    let path = home.0.join("m/primary.info");
+    fs::write(&path, told).unwrap();
+    let found = diagnose(&passive);
+    assert!(!names(&found.not_yet).contains(&"primary node"), "{found:?}");
+    let wal = found
+        .broken
+        .iter()
+        .find(|finding| finding.about == "WAL of the primary node");
+    let step = &wal.unwrap_or_else(|| panic!("{found:?}")).advice.steps[0].action;
+    assert_eq!(step, "compression = zstd");
+    let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    assert!(names(&diagnose(&passive).broken).contains(&"primary node"));
+}
+
+#[test]
 fn without_postgresql_and_ssh_the_causes_are_told_and_the_rest_follows() {
     let home = Home::new();
     let server = home.server(
@@ -99,7 +169,11 @@ fn without_postgresql_and_ssh_the_causes_are_told_and_the_rest_follows() {
             .advice
             .cause
     };
-    assert!(cause("ssh").contains("no sshd listens there"), "{}", cause("ssh"));
+    assert!(
+        cause("ssh").contains("nothing listens on its port 22"),
+        "{}",
+        cause("ssh")
+    );
     assert!(
         cause("PostgreSQL").contains("nothing listens on its port 1"),
         "{}",
@@ -195,6 +269,24 @@ fn a_cluster_whose_wal_goes_elsewhere() {
         "{delivery:?}"
     );
     assert!(names(&found.broken).contains(&"max_wal_senders"), "{found:?}");
+    // Where WAL is streamed, nobody else looks at archive_command.
+    let streaming = home.server(
+        &conninfo,
+        "archiver = off\nstreaming_archiver = on\nstreaming_conninfo = host=/nonexistent",
+    );
+    assert!(!names(&diagnose(&streaming).broken).contains(&"continuous archiving"));
+    session
+        .query("ALTER SYSTEM SET archive_command = ''", &[])
+        .unwrap();
+    session.query("SELECT pg_reload_conf()", &[]).unwrap();
+    while session.value("SHOW archive_command", &[]).unwrap().as_deref() != Some("") {}
+    let found = diagnose(&streaming);
+    let stuck = found
+        .broken
+        .iter()
+        .find(|finding| finding.about == "continuous archiving");
+    let cause = &stuck.unwrap_or_else(|| panic!("{found:?}")).advice.cause;
+    assert!(cause.contains("archive_command is empty"), "{cause}");
     assert!(!names(&found.broken).contains(&"ssh"), "{found:?}");
     assert!(!names(&found.broken).contains(&"clocks"), "{found:?}");
 }

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use crate::base::lock::{LockError, LockFile};
 use crate::base::report::Reporter;
-use crate::catalog::{self, BackupId, BackupInfo, BackupStatus, BackupType, Catalog, Deletion, chains};
+use crate::catalog::{
+    self, BackupId, BackupInfo, BackupStatus, BackupType, Backups, Catalog, Deletion, chains,
+};
 use crate::config::ServerConfig;
 use crate::hooks::HookRunner;
 
@@ -86,6 +88,9 @@ impl Synchroniser<'_> {
             Decision::Copy(info) => {
                 let copying = self.copying(&told, &info)?;
                 self.reporter.info(&copying.explanation());
+                if let Some(gap) = missing_parent(&self.catalog.backups()?, &info) {
+                    self.reporter.warning(&gap);
+                }
             }
         }
         Ok(())
@@ -146,7 +151,7 @@ impl Synchroniser<'_> {
         if let Err(error) = done {
             entry.status = BackupStatus::Failed;
             entry.error = Some(error.to_string());
-            self.catalog.save(&entry)?;
+            self.catalog.save_failed(&entry)?;
             return Err(error);
         }
         self.step(info.id.as_str(), "3/3: finalise sync");
@@ -169,14 +174,10 @@ impl Synchroniser<'_> {
             return Ok(Vec::new());
         };
         let backups = self.catalog.backups()?;
-        let members = match backups.get(parent).filter(|parent| parent.status.copy_done()) {
-            Some(_) => chains::ancestry(&backups, parent).collect(),
-            None => {
-                self.reporter.warning(&format!(
-                    "Backup {} builds on backup {parent}, which is not here: as long as it is not, this one cannot be \
-                     restored",
-                    info.id
-                ));
+        let members = match missing_parent(&backups, info) {
+            None => chains::ancestry(&backups, parent).collect(),
+            Some(gap) => {
+                self.reporter.warning(&gap);
                 Vec::new()
             }
         };
@@ -210,4 +211,18 @@ impl Synchroniser<'_> {
         }
         Ok(())
     }
+}
+
+/// What a backup builds on, when that is not here.
+fn missing_parent(backups: &Backups, info: &BackupInfo) -> Option<String> {
+    let parent = info.parent_backup_id.as_ref()?;
+    let here = backups
+        .get(parent)
+        .is_some_and(|parent| parent.status.copy_done());
+    (!here).then(|| {
+        format!(
+            "Backup {} builds on backup {parent}, which is not here: as long as it is not, this one cannot be restored",
+            info.id
+        )
+    })
 }

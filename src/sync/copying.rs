@@ -14,6 +14,7 @@ use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::base::lock::LockFile;
 use crate::base::report::{Quiet, Reporter};
+use crate::base::size;
 use crate::catalog::{BackupId, BackupInfo, BackupType, Catalog, MANIFEST, chains};
 use crate::config::{ReuseBackup, ServerConfig};
 use crate::copy::{
@@ -64,7 +65,7 @@ impl<'a> Copying<'a> {
         let size = self
             .info
             .size
-            .map_or_else(String::new, |size| format!(" ({size} bytes)"));
+            .map_or_else(String::new, |bytes| format!(" ({})", size::pretty_bytes(bytes)));
         let taken = match (&self.reference, self.reuse()) {
             (None, _) => "nothing of it is here yet".to_owned(),
             (Some((reference, _)), Reuse::Link) => {

@@ -15,6 +15,7 @@ use crate::base::error::PathContext;
 use crate::base::interrupt;
 use crate::base::lock::LockFile;
 use crate::base::report::Reporter;
+use crate::base::size;
 use crate::catalog::{Backups, Catalog, CatalogError, WalEntry};
 use crate::config::ServerConfig;
 use crate::copy::{self, CopyItem, CopyPlan, Filter, ItemContent};
@@ -83,8 +84,9 @@ pub fn explain(config: &ServerConfig, catalog: &Catalog, reporter: &dyn Reporter
         Plan::Copy(files) => {
             let bytes: u64 = files.iter().map(|file| file.size).sum();
             reporter.info(&format!(
-                "{} WAL files ({bytes} bytes) would be copied from \"{}\" of the primary node",
+                "{} WAL files ({}) would be copied from \"{}\" of the primary node",
                 files.len(),
+                size::pretty_bytes(bytes),
                 told.wal_archive.display()
             ));
             files
@@ -102,21 +104,30 @@ fn told(config: &ServerConfig, catalog: &Catalog) -> Result<Told, SyncError> {
     primary::last_told(catalog.layout())
 }
 
+/// WAL files are copied as they are stored.
+///
+/// # Errors
+/// The nodes compress WAL in different ways.
+pub fn check_compression(config: &ServerConfig, told: &Told) -> Result<(), SyncError> {
+    let here = config.compression.map(|compression| compression.to_string());
+    if here == told.compression {
+        return Ok(());
+    }
+    let word = |name: &Option<String>| name.clone().unwrap_or_else(|| "None".to_owned());
+    Err(SyncError::Compression {
+        server: config.name.clone(),
+        there: word(&told.compression),
+        here: word(&here),
+    })
+}
+
 /// What is missing here of what the primary node has told.
 ///
 /// # Errors
 /// The catalog cannot be read, or the nodes compress WAL in different ways.
 pub fn plan(config: &ServerConfig, catalog: &Catalog, told: &Told) -> Result<Plan, SyncError> {
     let server = &config.name;
-    let here = config.compression.map(|compression| compression.to_string());
-    if here != told.compression {
-        let word = |name: &Option<String>| name.clone().unwrap_or_else(|| "None".to_owned());
-        return Err(SyncError::Compression {
-            server: server.clone(),
-            there: word(&told.compression),
-            here: word(&here),
-        });
-    }
+    check_compression(config, told)?;
     let backups = catalog.backups()?;
     let Some(begin) = oldest_need(&backups) else {
         return Ok(Plan::Wait(format!("No base backup for server {server}")));

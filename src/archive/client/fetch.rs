@@ -46,7 +46,7 @@ pub(super) enum Failure {
     #[error("The required file is not available: {0}")]
     NotAvailable(String),
     /// ssh failed, so nothing is known about the file.
-    #[error("Connection problem with ssh")]
+    #[error("Connection problem with ssh (the same command with --test says why)")]
     Connection,
     /// `barman get-wal` failed for another reason.
     #[error("Remote 'barman get-wal' command has failed!")]

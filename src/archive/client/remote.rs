@@ -5,9 +5,13 @@ use std::process::{Command, Stdio};
 
 use crate::base::process::{SpawnError, exit_code};
 use crate::base::shell;
+use crate::transport;
 
 /// What ssh returns when the connection, and not the remote command, failed.
 pub(super) const SSH_FAILED: i32 = 255;
+
+/// The option of ssh that shows errors, and only these.
+const SPEAKING: &str = "LogLevel=ERROR";
 
 /// How to reach `barman` on its host.
 #[derive(Debug, Clone)]
@@ -25,25 +29,30 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// A command that runs `barman` with `words` on the Barman host. The words are joined by blanks and read by the shell
-    /// there, so whatever may hold more than a plain word must be quoted already.
-    pub(super) fn barman<S: AsRef<str>>(&self, config: Option<String>, words: &[S]) -> Command {
-        self.barman_with(&[], config, words)
+    /// A command that tests the way to `barman`: ssh says what is wrong, which Barman's `-q` keeps to itself.
+    pub(super) fn barman_test<S: AsRef<str>>(&self, config: Option<String>, words: &[S]) -> Command {
+        let speaks = transport::is_openssh(&self.ssh.to_string_lossy()).unwrap_or(false);
+        let options: &[&str] = if speaks { &["-o", SPEAKING] } else { &[] };
+        self.barman_with(options, config, words)
     }
 
-    /// The same, with further options of ssh before the others.
-    pub(super) fn barman_with<S: AsRef<str>>(
+    /// A command that runs `barman` with `words` on the Barman host, with `options` of ssh before the others. The words are
+    /// joined by blanks and read by the shell there, so whatever may hold more than a plain word must be quoted already.
+    pub(super) fn barman_with<O: AsRef<str>, S: AsRef<str>>(
         &self,
-        options: &[String],
+        options: &[O],
         config: Option<String>,
         words: &[S],
     ) -> Command {
         let mut command = Command::new(&self.ssh);
-        command.args(options);
+        command.args(options.iter().map(AsRef::as_ref));
         if let Some(port) = &self.port {
             command.arg("-p").arg(port);
         }
-        command.args(["-q", "-T"]);
+        if !options.iter().any(|option| option.as_ref() == SPEAKING) {
+            command.arg("-q");
+        }
+        command.arg("-T");
         command.arg(format!("{}@{}", self.user, self.host));
         command.arg("barman").args(config);
         for word in words {
@@ -87,5 +96,36 @@ pub(super) fn word(text: &str) -> String {
         text.to_owned()
     } else {
         shell::quote(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_hides_nothing_that_ssh_says() {
+        let remote = |ssh: &str| Remote {
+            ssh: ssh.into(),
+            host: "backup".to_owned(),
+            user: "barman".to_owned(),
+            port: None,
+            config: None,
+        };
+        let words = |command: &Command| -> Vec<String> {
+            command
+                .get_args()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect()
+        };
+        let test = words(&remote("ssh").barman_test(None, &["put-wal"]));
+        assert_eq!(
+            test,
+            ["-o", "LogLevel=ERROR", "-T", "barman@backup", "barman", "put-wal"]
+        );
+        let none: [&str; 0] = [];
+        assert_eq!(words(&remote("ssh").barman_with(&none, None, &none))[0], "-q");
+        // What is not OpenSSH may not know the option.
+        assert_eq!(words(&remote("true").barman_test(None, &none))[0], "-q");
     }
 }

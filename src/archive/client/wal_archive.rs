@@ -92,7 +92,7 @@ impl WalArchive {
         match self.archive(console) {
             Ok(0) => 0,
             Ok(SSH_FAILED) => {
-                console.error("Connection problem with ssh");
+                console.error("Connection problem with ssh (the same command with --test says why)");
                 CONNECTION_FAILURE
             }
             Ok(code) => {
@@ -116,7 +116,7 @@ impl WalArchive {
 
     fn run_test(&self, console: &mut Console<'_>) -> i32 {
         let words = ["put-wal".to_owned(), word(&self.server), "--test".to_owned()];
-        let mut command = self.remote.barman(self.config(), &words);
+        let mut command = self.remote.barman_test(self.config(), &words);
         match Remote::test(&mut command) {
             Ok((text, code)) => {
                 console.stdout(&text);

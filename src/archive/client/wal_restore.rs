@@ -18,6 +18,7 @@ use super::private_directory::PrivateDirectory;
 use super::recovering::{self, Recovery};
 use super::remote::{Remote, word};
 use super::spool::Spool;
+use crate::base::error::strerror;
 use crate::postgres::wal_name::WalKind;
 
 /// The exit code of ssh failures and of files that `--parallel` finds missing.
@@ -87,8 +88,9 @@ impl WalRestore {
         let temporary = self.temporary();
         if let Err(error) = create_new(&temporary) {
             console.error(format_args!(
-                "Cannot open '{}' (WAL_DEST) for writing: {error}",
-                self.wal_dest.display()
+                "Cannot open '{}' (WAL_DEST) for writing: {}",
+                self.wal_dest.display(),
+                strerror(&error)
             ));
             return self.not_ending(BAD_DESTINATION, console);
         }
@@ -139,7 +141,11 @@ impl WalRestore {
         match spool.prepare() {
             Ok(()) => Some(spool),
             Err(error) => {
-                console.warning(format_args!("not fetching ahead: {error}"));
+                console.warning(format_args!(
+                    "not fetching ahead: \"{}\" cannot be a spool (--spool-dir): {}",
+                    self.spool_dir.display(),
+                    strerror(&error)
+                ));
                 None
             }
         }
@@ -326,7 +332,7 @@ impl WalRestore {
             .config
             .as_ref()
             .map(|config| format!("--config {config}"));
-        match Remote::test(&mut self.remote.barman(config, &words)) {
+        match Remote::test(&mut self.remote.barman_test(config, &words)) {
             Ok((text, code)) => {
                 console.stdout(&text);
                 code

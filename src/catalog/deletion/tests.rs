@@ -2,6 +2,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::base::directory;
 use crate::base::report::{NoProgress, Progress, Total};
 use crate::catalog::{KeepTarget, Layout, enforcement, fixture};
 use crate::codec::Detector;
@@ -199,6 +200,21 @@ fn what_is_not_in_the_database_survives_and_what_cannot_be_removed_stays_in_it()
 }
 
 #[test]
+fn a_full_disk_does_not_keep_a_backup_from_making_room() {
+    let lab = Lab::new("full");
+    let meta = &lab.catalog.layout().meta;
+    // Whatever is written to these names finds no room.
+    for name in ["backup.info.tmp", "delete_this.tmp"] {
+        std::os::unix::fs::symlink("/dev/full", meta.join(format!("{}-{name}", IDS[1]))).unwrap();
+    }
+    lab.delete(1).unwrap();
+    assert_eq!(lab.status(1), None);
+    assert!(!lab.catalog.layout().base_dir(&id(1)).exists());
+    let left = directory::names(meta).unwrap();
+    assert!(left.iter().all(|name| !name.starts_with(IDS[1])), "{left:?}");
+}
+
+#[test]
 fn kept_backups_and_the_minimum_are_refused() {
     let mut lab = Lab::new("refused");
     lab.catalog.keep(&id(0), KeepTarget::Full).unwrap();
@@ -325,6 +341,41 @@ fn a_backup_without_data_does_not_stand_in_for_one_that_has_them() {
     lab.catalog.begin_deletion(&id(2)).unwrap();
     lab.enforce();
     assert_eq!(lab.status(2), None);
+}
+
+/// Somebody deletes the newest backup while the retention policy is being judged.
+struct Meanwhile<'a>(&'a Lab);
+
+impl Reporter for Meanwhile<'_> {
+    fn info(&self, _line: &str) {}
+    fn warning(&self, line: &str) {
+        assert!(line.contains("is an orphan backup"), "{line}");
+        self.0.delete(2).unwrap();
+    }
+    fn error(&self, line: &str) {
+        self.0.lines.error(line);
+    }
+    fn debug(&self, _line: &str) {}
+    fn progress(&self, _title: &str, _total: Total) -> Box<dyn Progress> {
+        Box::new(NoProgress)
+    }
+}
+
+#[test]
+fn retention_is_judged_anew_when_nobody_else_deletes() {
+    let mut lab = Lab::new("anew");
+    lab.config.retention_policy = Some("REDUNDANCY 2".to_owned());
+    let mut orphan = lab.catalog.load(&id(2)).unwrap().unwrap();
+    orphan.id = BackupId::parse("20260104T000000").unwrap();
+    lab.catalog.save(&orphan).unwrap();
+    enforcement::enforce(&lab.catalog, &lab.config, &lab.hooks(), &Meanwhile(&lab)).unwrap();
+    assert_eq!(lab.status(2), None);
+    assert_eq!(
+        lab.status(0),
+        Some(BackupStatus::Done),
+        "two are left of three: {}",
+        lab.lines.all()
+    );
 }
 
 #[test]

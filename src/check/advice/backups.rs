@@ -27,7 +27,7 @@ impl Failed<'_> {
 
     fn backup_runs(&self) -> bool {
         let lock = self.context.server.lock_file("backup");
-        crate::base::lock::LockFile::owner(&lock).is_ok_and(|owner| owner.is_some())
+        crate::base::lock::LockFile::is_held(&lock).unwrap_or(false)
     }
 
     /// There is no backup, or not a new one: what keeps one from being taken, or how to take it.

@@ -90,6 +90,10 @@ impl Failed<'_> {
                 first_line(message)
             )),
             Some(error) => self.connection(&error.to_string(), conninfo, "conninfo"),
+            None if self.context.facts().is_none() => Advice::follows(
+                "configuration",
+                "conninfo cannot be read, so PostgreSQL was not asked",
+            ),
             None => Advice::broken("this version of PostgreSQL is older than 9.6")
                 .note("backups of it cannot be taken: upgrade it"),
         }
@@ -160,7 +164,7 @@ impl Failed<'_> {
             .note(format!("change the method in the line of pg_hba.conf that matches: {}", hba_line(text, &goal)))
             .sql("SELECT pg_reload_conf();"),
             Kind::Hba => Advice::broken(format!("pg_hba.conf does not let this host in: {}", server_words(text)))
-                .note(format!("pg_hba.conf needs: {}", hba_line(text, &goal)))
+                .note(format!("pg_hba.conf needs{}: {}", hba_place(text), hba_line(text, &goal)))
                 .sql("SELECT pg_reload_conf();"),
             Kind::RoleMissing => Advice::broken(format!("the role {user} does not exist"))
                 .there(host, createuser(option, &role)),
@@ -279,6 +283,15 @@ fn pgpass_host(host: &str, socket: bool) -> &str {
     if socket { "localhost" } else { host }
 }
 
+/// Where in `pg_hba.conf` a line counts: the first that matches does.
+fn hba_place(text: &str) -> &'static str {
+    if text.contains("pg_hba.conf rejects") {
+        ", above the line with reject"
+    } else {
+        ""
+    }
+}
+
 /// The line that `pg_hba.conf` needs, with the address that the server saw when it says so.
 fn hba_line(text: &str, goal: &Goal) -> String {
     let quoted = |key: &str| {
@@ -323,7 +336,10 @@ mod tests {
             ),
         ] {
             assert_eq!(hba_line(text, &goal), line);
+            assert_eq!(hba_place(text), "");
         }
+        let rejected = "FATAL:  pg_hba.conf rejects connection for host \"10.0.0.9\", user \"barman\", database \"postgres\"";
+        assert_eq!(hba_place(rejected), ", above the line with reject");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Advice about WAL on its way here by `archive_command`, and about what the archive has.
 
 use super::{Advice, Failed, cron_missing};
-use crate::base::{calendar, shell};
+use crate::base::{calendar, directory, shell};
 use crate::postgres::facts::Facts;
+use crate::postgres::wal_name::WalKind;
 
 /// What switches PostgreSQL to a new segment, so that there is one to archive.
 fn switch(server: &str) -> String {
@@ -30,7 +31,12 @@ impl Failed<'_> {
     pub(super) fn no_wal(&self) -> Advice {
         let server = &self.context.server;
         if !self.context.has_postgres() {
-            return Advice::not_yet("no WAL has been copied from the primary node yet").here("barman cron");
+            return Advice::not_yet("no WAL has been copied from the primary node yet")
+                .here(format!("barman sync-wals {}    (says why not)", self.server()));
+        }
+        let waiting = self.waiting_segments();
+        if waiting > 0 {
+            return self.not_archived(waiting);
         }
         let Some(facts) = self.context.facts() else {
             return Advice::follows("PostgreSQL", "it does not answer, so nothing can arrive");
@@ -43,6 +49,30 @@ impl Failed<'_> {
             Advice::broken("neither archiver nor streaming_archiver is on: nothing brings WAL here")
                 .file(self.file_of("archiver"), "archiver = on")
         }
+    }
+
+    /// How many segments have arrived and are not in the archive.
+    fn waiting_segments(&self) -> usize {
+        let server = &self.context.server;
+        [
+            (server.archiver, &server.incoming_wals_directory),
+            (server.streaming_archiver, &server.streaming_wals_directory),
+        ]
+        .into_iter()
+        .filter(|(used, _)| *used)
+        .flat_map(|(_, directory)| directory::names(directory).unwrap_or_default())
+        .filter(|name| matches!(WalKind::of(name), Some(WalKind::Segment(_))))
+        .count()
+    }
+
+    fn not_archived(&self, waiting: usize) -> Advice {
+        if let Some(silence) = self.context.cron_silence() {
+            return cron_missing(silence);
+        }
+        Advice::not_yet(format!(
+            "{waiting} segments have arrived and are not archived yet; cron does it each minute"
+        ))
+        .here(format!("barman archive-wal {}", self.server()))
     }
 
     fn no_delivery(&self, facts: &Facts) -> Advice {
@@ -191,9 +221,12 @@ impl Failed<'_> {
             .local_wals()
             .map(|path| path.display().to_string())
             .unwrap_or_default();
-        Advice::broken("the file system of the WAL archive fills up")
-            .here(format!("df -h {}", shell::quote(&wals)))
-            .here(format!("barman list-backups {}", self.server()))
+        Advice::broken(format!(
+            "the file system of the WAL archive fills up: {}",
+            self.hint
+        ))
+        .here(format!("df -h {}", shell::quote(&wals)))
+        .here(format!("barman list-backups {}", self.server()))
     }
 }
 

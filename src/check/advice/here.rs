@@ -28,8 +28,13 @@ impl Failed<'_> {
     }
 
     pub(super) fn configuration(&self) -> Advice {
-        let cause = self.context.server.msg_list.join("; ");
-        Advice::broken(cause).file(self.file_of("conninfo"), "correct it")
+        let messages = &self.context.server.msg_list;
+        messages
+            .iter()
+            .map(|message| correction(message))
+            .fold(Advice::broken(messages.join("; ")), |advice, (option, line)| {
+                advice.file(self.file_of(option), line)
+            })
     }
 
     pub(super) fn retention(&self) -> Advice {
@@ -51,6 +56,36 @@ impl Failed<'_> {
             ),
         }
     }
+}
+
+/// What to write instead, for what the configuration says about itself: the option, and the line.
+fn correction(message: &str) -> (&'static str, &'static str) {
+    const CORRECTIONS: [(&str, &str, &str); 4] = [
+        (
+            "Missing or invalid ssh_command",
+            "ssh_command",
+            "ssh_command = ssh postgres@HOST",
+        ),
+        (
+            "Missing 'conninfo'",
+            "conninfo",
+            "conninfo = host=HOST user=barman dbname=postgres",
+        ),
+        (
+            "Missing 'streaming_conninfo'",
+            "streaming_conninfo",
+            "streaming_conninfo = host=HOST user=streaming_barman",
+        ),
+        (
+            "Local copy requires ssh_command",
+            "ssh_command",
+            "no ssh_command, or backup_method = rsync",
+        ),
+    ];
+    CORRECTIONS
+        .iter()
+        .find(|(words, ..)| message.contains(words))
+        .map_or(("conninfo", "correct it"), |(_, option, line)| (option, line))
 }
 
 /// How long `barman cron` has certainly not run, in words; `None` when it may have run a moment ago. It makes and removes a

@@ -32,9 +32,12 @@ impl Goal {
         let mut words = words.into_iter().skip(1);
         while let Some(word) = words.next() {
             let Some(option) = word.strip_prefix('-') else {
+                if !goal.destination.is_empty() {
+                    break; // what runs there
+                }
                 goal.host = word.rsplit('@').next().unwrap_or_default().to_owned();
                 goal.destination = word;
-                break;
+                continue; // ssh takes options behind the host as well
             };
             let Some(letter) = option
                 .chars()
@@ -94,6 +97,10 @@ impl Failed<'_> {
     pub(super) fn ssh(&self) -> Advice {
         use SshFailure as Kind;
         let command = self.ssh_command();
+        if let Err(error) = shell::split(command) {
+            return Advice::broken(format!("ssh_command cannot be read: {error}"))
+                .file(self.file_of("ssh_command"), "correct ssh_command");
+        }
         let goal = Goal::of(command);
         let Some((code, stderr)) = self.context.ssh_refusal() else {
             return Advice::broken(self.hint).file(self.file_of("ssh_command"), "correct ssh_command");
@@ -108,8 +115,11 @@ impl Failed<'_> {
             Kind::UnknownHost => Advice::broken(format!("the host name \"{host}\" leads to no address"))
                 .here(format!("getent hosts {host}"))
                 .file(self.file_of("ssh_command"), "correct the host in ssh_command"),
-            Kind::Refused => Advice::broken(format!("{host} answers, and no sshd listens there"))
-                .there(host, "systemctl status ssh sshd"),
+            Kind::Refused => Advice::broken(format!(
+                "{host} answers, and nothing listens on its port {}: sshd is down, or listens on another port",
+                goal.port.as_deref().unwrap_or("22")
+            ))
+            .there(host, "systemctl status ssh sshd"),
             Kind::Timeout => Advice::broken(format!(
                 "nothing answers from {host}: it is down, or a firewall drops the packets"
             ))
@@ -236,6 +246,8 @@ mod tests {
                 "[db.example.com]:2222",
             ),
             ("/usr/bin/ssh -p22 'a@b'", "a@b", "b", "b"),
+            ("ssh postgres@db -p 2222", "postgres@db", "db", "[db]:2222"),
+            ("ssh db sudo -p 2222 x", "db", "db", "db"),
             ("ssh", "", "", ""),
         ] {
             let goal = Goal::of(command);

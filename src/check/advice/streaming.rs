@@ -7,7 +7,7 @@ use crate::config::CreateSlot;
 impl Failed<'_> {
     pub(super) fn receiver_runs(&self) -> bool {
         let lock = self.context.server.lock_file("receive-wal");
-        LockFile::owner(&lock).is_ok_and(|owner| owner.is_some())
+        LockFile::is_held(&lock).unwrap_or(false)
     }
 
     /// Whether WAL has ever been streamed here.

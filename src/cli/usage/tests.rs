@@ -301,6 +301,33 @@ fn the_programs_of_the_postgresql_host_fail_in_argparses_words() {
 }
 
 #[test]
+fn help_names_the_values_that_an_option_takes() {
+    let manager = Manager::command();
+    let commands = manager
+        .get_subcommands()
+        .chain([&manager])
+        .filter(|command| !command.is_hide_set());
+    for (command, argument) in
+        commands.flat_map(|command| command.get_arguments().map(move |argument| (command, argument)))
+    {
+        let values = argument.get_possible_values();
+        if argument.is_hide_set() || !argument.get_action().takes_values() {
+            continue;
+        }
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        for value in &values {
+            assert!(
+                help.contains(value.get_name()),
+                "{} --{}: {help} does not say {}",
+                command.get_name(),
+                argument.get_id(),
+                value.get_name()
+            );
+        }
+    }
+}
+
+#[test]
 fn the_definitions_hold_together() {
     for command in [Manager::command(), WalArchive::command(), WalRestore::command()] {
         command.debug_assert();
