@@ -44,7 +44,7 @@ fn write_synced(path: &Path, content: &[u8]) -> Result<(), PathError> {
 
 /// As [`write`]; where the file system has no room for a second file, over the old content, in its place. For what has to be
 /// said on a full disk: that a backup failed, or is being deleted, which is what makes room. Content of one block is
-/// written in one piece, so that no reader finds a mixture.
+/// written in one piece, so that no reader finds a mixture; it is text in lines.
 ///
 /// # Errors
 /// Any failure to write or sync, or the old file has no room for the content either.
@@ -56,7 +56,14 @@ pub fn write_without_room(path: &Path, content: &[u8]) -> Result<(), PathError> 
         outcome => return outcome,
     }
     let mut file = OpenOptions::new().write(true).open(path).at("open", path)?;
-    file.write_all(content).at("write", path)?;
+    let length = file.metadata().at("stat", path)?.len();
+    // Over all of the old content, so that a reader before the truncation finds empty lines, which mean nothing, at its end.
+    let mut padded = content.to_vec();
+    padded.resize(
+        content.len().max(usize::try_from(length).unwrap_or_default()),
+        b'\n',
+    );
+    file.write_all(&padded).at("write", path)?;
     file.set_len(content.len() as u64).at("truncate", path)?;
     file.sync_all().at("sync", path)
 }
