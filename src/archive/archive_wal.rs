@@ -252,11 +252,11 @@ impl Run<'_> {
         let header = self.header(source, &arrivals);
         if arrivals.queue.is_empty() {
             if self.announce == Announce::Always {
-                self.reporter.info(&header);
+                self.reporter.heading(&header);
                 self.reporter.info("\tno file found");
             }
         } else {
-            self.reporter.info(&header);
+            self.reporter.heading(&header);
             // The database must exist before files are stored: made later, it would have them already when they are
             // recorded.
             self.catalog

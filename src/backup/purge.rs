@@ -36,7 +36,9 @@ pub(super) fn purge_before_first(
     if useless.is_empty() {
         return Ok(());
     }
-    say("WAL segments preceding the current backup have been found:");
+    if announce {
+        reporter.heading("WAL segments preceding the current backup have been found:");
+    }
     catalog.remove_wal(&useless, hooks, reporter, |entry| {
         say(&format!(
             "\t{} from server {} has been removed",

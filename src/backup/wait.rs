@@ -91,15 +91,16 @@ impl Patient<'_> {
 
 impl Reporter for Patient<'_> {
     fn info(&self, line: &str) {
-        let mut header = self.header.lock().unwrap_or_else(PoisonError::into_inner);
-        if line.starts_with("Processing xlog segments from") {
-            *header = Some(line.to_owned());
-        } else if !line.starts_with("Another archive-wal process is already running") {
-            if let Some(header) = header.take() {
-                self.reporter.info(&header);
+        if !line.starts_with("Another archive-wal process is already running") {
+            let header = self.header.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(header) = header {
+                self.reporter.heading(&header);
             }
             self.reporter.info(line);
         }
+    }
+    fn heading(&self, line: &str) {
+        *self.header.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.to_owned());
     }
     fn warning(&self, line: &str) {
         if self.is_new(line) {

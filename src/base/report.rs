@@ -7,6 +7,10 @@
 pub trait Reporter: Sync {
     /// A line of progress or result (stdout on the console, `_INFO` in JSON).
     fn info(&self, line: &str);
+    /// A line of progress that the log does without, as in Barman: a heading of lines that it has.
+    fn heading(&self, line: &str) {
+        self.info(line);
+    }
     /// A warning: never changes the exit code (stderr, `_WARNING`).
     fn warning(&self, line: &str);
     /// An error: the command will exit with 1 (stderr, `_ERROR`).
@@ -45,6 +49,7 @@ impl Reporter for Quiet {
     fn info(&self, line: &str) {
         log::info!(target: "barman.server", "{line}");
     }
+    fn heading(&self, _line: &str) {}
     fn warning(&self, line: &str) {
         log::warn!(target: "barman.server", "{line}");
     }

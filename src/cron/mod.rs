@@ -129,7 +129,7 @@ fn start_archiving(
         ));
         return Ok(());
     }
-    reporter.info(&format!("Starting WAL archiving for server {name}"));
+    reporter.heading(&format!("Starting WAL archiving for server {name}"));
     context
         .program
         .start(context.configuration, &["archive-wal", name])?;
@@ -151,7 +151,7 @@ fn complete_oldest(
     if is_held(&catalog.locks().backup_id_path(&info.id))? {
         return Ok(());
     }
-    reporter.info(&format!(
+    reporter.heading(&format!(
         "Starting check-backup for backup {} of server {}",
         info.id, server.name
     ));

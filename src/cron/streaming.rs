@@ -53,7 +53,7 @@ pub fn restart(
 
 fn start(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter) -> Result<(), CronError> {
     let name = &server.name;
-    reporter.info(&format!("Starting streaming archiver for server {name}"));
+    reporter.heading(&format!("Starting streaming archiver for server {name}"));
     context
         .program
         .start(context.configuration, &[RECEIVE_WAL, name])?;

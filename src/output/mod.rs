@@ -249,6 +249,10 @@ impl Reporter for Output {
         self.named(LOGGER).info(line);
     }
 
+    fn heading(&self, line: &str) {
+        self.listing(line);
+    }
+
     fn warning(&self, line: &str) {
         self.named(LOGGER).warning(line);
     }

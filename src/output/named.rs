@@ -24,6 +24,10 @@ impl Reporter for Named<'_> {
         }
     }
 
+    fn heading(&self, line: &str) {
+        self.output.listing(line);
+    }
+
     fn warning(&self, line: &str) {
         log::warn!(target: self.logger, "{line}");
         self.output.problem("WARNING", "_WARNING", line);

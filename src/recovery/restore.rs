@@ -285,6 +285,9 @@ impl Reporter for Mild<'_> {
     fn info(&self, line: &str) {
         self.0.info(line);
     }
+    fn heading(&self, line: &str) {
+        self.0.heading(line);
+    }
     fn warning(&self, line: &str) {
         self.0.warning(line);
     }

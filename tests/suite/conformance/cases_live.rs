@@ -3,94 +3,20 @@
 //! The cluster goes on between the runs of the two tools, so LSNs, segment names, ids and sizes differ and are
 //! replaced by words ([`volatile`]); everything else must be equal.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
 
 use super::fixture::Fixtures;
+use super::live::Live;
 use super::normalise;
 use super::outcome::{Comparison, Outcome, command_of};
 use super::volatile::volatile;
-use crate::support::cluster::Version;
-use crate::support::lab::{Lab, LabOptions, Shipping};
-use crate::support::process::{Account, Finished};
-use crate::support::scratch::{make_directory, write_file};
+use crate::support::process::Finished;
+use crate::support::scratch::make_directory;
 use crate::support::tool::Tool;
 use crate::support::{diff, tree};
-
-/// A lab with a full and a linked backup by real Barman. One case at a time uses it.
-#[derive(Debug)]
-pub struct Live {
-    lab: Lab,
-    pristine: PathBuf,
-}
-
-impl Live {
-    pub fn start(barman: &Tool) -> Mutex<Live> {
-        let options = LabOptions::new(Version::V15)
-            .in_memory()
-            .shipping(Shipping::Rsync)
-            .tablespace()
-            .server("compression = gzip\nretention_policy = REDUNDANCY 5");
-        let mut lab = Lab::start("live", barman, &options);
-        lab.sshd.keep_connection(&Account::barman(), "postgres");
-        lab.sshd.keep_connection(&Account::postgres(), "barman");
-        let hook = lab.manager.directory.join("hook");
-        let script = format!(
-            "#!/bin/sh\n{{ echo \"---\"; env | grep '^BARMAN_' | LC_ALL=C sort; }} >>{}\n",
-            lab.manager.directory.join("hooks.log").display()
-        );
-        write_file(&hook, script, 0o755, &lab.manager.account);
-        lab.prepare(barman);
-        lab.backup(barman, &["--name", "weekly"]);
-        lab.backup(barman, &[]);
-        lab.archive_everything(barman);
-        let pristine = lab.scratch.join("pristine");
-        tree::copy(&lab.manager.home(), &pristine);
-        Mutex::new(Live { lab, pristine })
-    }
-
-    /// The catalog as Barman left it at the start; PostgreSQL has nothing to ship, and one record to switch for.
-    fn restore_catalog(&self) {
-        let segment = self.lab.cluster.switch_wal();
-        self.lab.cluster.wait_archived(&segment);
-        std::fs::remove_dir_all(self.lab.manager.home()).unwrap();
-        tree::copy(&self.pristine, &self.lab.manager.home());
-        for file in ["hooks.log", "barman.log"] {
-            let _ = std::fs::remove_file(self.lab.manager.directory.join(file));
-        }
-        self.lab
-            .cluster
-            .sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active");
-        self.lab
-            .cluster
-            .sql("SELECT pg_logical_emit_message(false, 'test', 'something to switch for')");
-    }
-
-    /// Leaves nothing but WAL.
-    fn forget_backups(&self) {
-        for part in ["base", "meta"] {
-            let directory = self.lab.manager.server("main").join(part);
-            std::fs::remove_dir_all(&directory).unwrap();
-            make_directory(&directory, &self.lab.manager.account);
-        }
-    }
-
-    /// What the hooks were told. Whether the history file of a backup is in incoming when the command looks is
-    /// PostgreSQL's affair: it ships that file after the last segment.
-    fn hooks(&self) -> String {
-        let log = std::fs::read_to_string(self.lab.manager.directory.join("hooks.log")).unwrap_or_default();
-        let of_history_file = |call: &&str| {
-            call.lines()
-                .any(|line| line.starts_with("BARMAN_SEGMENT=") && line.ends_with(".backup"))
-        };
-        log.split("---\n")
-            .filter(|call| !of_history_file(call))
-            .collect::<Vec<_>>()
-            .join("---\n")
-    }
-}
 
 /// One command line.
 pub struct LiveCase {
@@ -98,6 +24,8 @@ pub struct LiveCase {
     arguments: Vec<String>,
     /// Lines added to the section of `main`.
     server: String,
+    /// Whether WAL is being received.
+    receiving: bool,
 }
 
 impl LiveCase {
@@ -109,7 +37,14 @@ impl LiveCase {
                 .map(|word| word.replace('~', " "))
                 .collect(),
             server: server.to_owned(),
+            receiving: false,
         }
+    }
+
+    /// A WAL receiver runs: Barman's for the console, barkeep's for JSON.
+    pub fn receiving(mut self, receiving: bool) -> LiveCase {
+        self.receiving = receiving;
+        self
     }
 
     /// Whether the catalog has WAL only.
@@ -203,28 +138,43 @@ const CASES: &[Line] = &[
     ),
 ];
 
+const STREAMING: &str = "streaming_conninfo = CONNINFO\nstreaming_archiver = on\nslot_name = conformance";
+
+/// With a WAL receiver.
+const RECEIVING: &[Line] = &[
+    live("check", "check main", ""),
+    live("replication_status", "replication-status main", ""),
+    live("list_processes", "list-processes main", ""),
+    live("cron", "cron --keep-descriptors", ""),
+];
+
 pub fn trials(fixtures: &Arc<Fixtures>, of_table: Vec<LiveCase>) -> Vec<Trial> {
-    let mut trials = Vec::new();
     let own = CASES
         .iter()
         .map(|(name, arguments, server)| LiveCase::new(&format!("live::{name}"), arguments, server));
-    for case in own.chain(of_table) {
-        let case = Arc::new(case);
+    let received = RECEIVING.iter().map(|(name, arguments, server)| {
+        let server = format!("{STREAMING}\n{server}");
+        LiveCase::new(&format!("live::receiving::{name}"), arguments, &server).receiving(true)
+    });
+    let cases: Vec<Arc<LiveCase>> = own.chain(received).chain(of_table).map(Arc::new).collect();
+    let mut runs: Vec<(Arc<LiveCase>, &'static str)> = Vec::new();
+    for case in cases {
+        runs.push((Arc::clone(&case), "console"));
         // differences.md: "nagios and json".
-        let once = case.arguments.iter().any(|word| word == "--nagios");
-        let kinds: &[&str] = if once || case.is_first() {
-            &["console"]
-        } else {
-            &["console", "json"]
-        };
-        for kind in kinds {
-            let (fixtures, case) = (Arc::clone(fixtures), Arc::clone(&case));
-            let label = if *kind == "json" { " (json)" } else { "" };
-            let name = format!("{}{label}", case.name);
-            trials.push(Trial::test(format!("conformance::{name}"), move || {
-                compare(&fixtures, &case, kind, name.clone())
-            }));
+        if !case.arguments.iter().any(|word| word == "--nagios") {
+            runs.push((case, "json"));
         }
+    }
+    // A receiver takes a second to begin and another to end.
+    runs.sort_by_key(|(case, kind)| if case.receiving { *kind } else { "" });
+    let mut trials: Vec<Trial> = Vec::new();
+    for (case, kind) in runs {
+        let fixtures = Arc::clone(fixtures);
+        let label = if kind == "json" { " (json)" } else { "" };
+        let name = format!("{}{label}", case.name);
+        trials.push(Trial::test(format!("conformance::{name}"), move || {
+            compare(&fixtures, &case, kind, name.clone())
+        }));
     }
     let fixtures_of_diagnose = Arc::clone(fixtures);
     trials.push(Trial::test("conformance::live::diagnose", move || {
@@ -234,8 +184,31 @@ pub fn trials(fixtures: &Arc<Fixtures>, of_table: Vec<LiveCase>) -> Vec<Trial> {
 }
 
 fn compare(fixtures: &Fixtures, case: &LiveCase, format: &str, name: String) -> Result<(), Failed> {
-    let live = fixtures.live().lock().unwrap_or_else(PoisonError::into_inner);
-    let directory = &live.lab.manager.directory;
+    let mut live = fixtures.live().lock().unwrap_or_else(PoisonError::into_inner);
+    let receiver = match (case.receiving, format) {
+        (false, _) => None,
+        (true, "console") => Some(&fixtures.barman),
+        (true, _) => Some(&fixtures.barkeep),
+    };
+    let [expected, actual] =
+        [&fixtures.barman, &fixtures.barkeep].map(|tool| outcome_of(&mut live, case, format, tool, receiver));
+    Comparison {
+        name,
+        label: case.label(),
+        command: command_of(&case.arguments, "barman"),
+        line: format!("barman {}", case.arguments.join(" ")),
+    }
+    .settle(expected, actual, Vec::new())
+}
+
+fn outcome_of(
+    live: &mut Live,
+    case: &LiveCase,
+    format: &str,
+    tool: &Tool,
+    receiver: Option<&Tool>,
+) -> Outcome {
+    let directory = live.lab.manager.directory.clone();
     let destination = directory.join("restored");
     let fill = |text: &str| {
         text.replace("{dest}", &destination.display().to_string())
@@ -244,35 +217,21 @@ fn compare(fixtures: &Fixtures, case: &LiveCase, format: &str, name: String) -> 
             .replace("CONNINFO", &live.lab.cluster.conninfo())
             .replace("PORT", &live.lab.cluster.port.to_string())
     };
-    let [expected, actual] = [&fixtures.barman, &fixtures.barkeep].map(|tool| {
-        live.restore_catalog();
-        if case.is_first() {
-            live.forget_backups();
-        }
-        let _ = std::fs::remove_dir_all(&destination);
-        make_directory(&destination, &live.lab.manager.account);
-        open_to_all(&destination);
-        // 'hook 63' is a hook with a word after it: the script takes its exit code from there.
-        live.lab
-            .configure(&fill(&case.server).replace("hook 63", "hook; exit 63"));
-        let filled: Vec<String> = case.arguments.iter().map(|word| fill(word)).collect();
-        let mut words = vec!["-f", format];
-        words.extend(filled.iter().map(String::as_str));
-        let finished = live.lab.manager.run(tool, &words);
-        let mut outcome = outcome(&live, &finished, tool);
-        if !case.name.starts_with("table::") {
-            outcome.log.clear();
-        }
-        outcome
-    });
-    live.lab.configure("");
-    Comparison {
-        name,
-        label: case.label(),
-        command: command_of(&case.arguments, "barman"),
-        line: format!("barman {}", case.arguments.join(" ")),
+    // 'hook 63' is a hook with a word after it: the script takes its exit code from there.
+    live.lab
+        .configure(&fill(&case.server).replace("hook 63", "hook; exit 63"));
+    let mut words = vec!["-f".to_owned(), format.to_owned()];
+    words.extend(case.arguments.iter().map(|word| fill(word)));
+    live.prepare(receiver);
+    if case.is_first() {
+        live.forget_backups();
     }
-    .settle(expected, actual, Vec::new())
+    let _ = std::fs::remove_dir_all(&destination);
+    make_directory(&destination, &live.lab.manager.account);
+    open_to_all(&destination);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let finished = live.lab.manager.run(tool, &words);
+    outcome(live, &finished, tool)
 }
 
 /// A restore over ssh writes as another account.
@@ -307,33 +266,33 @@ fn outcome(live: &Live, finished: &Finished, tool: &Tool) -> Outcome {
 
 /// The names and modes of a tree, and the lines of its information files: contents of data files differ as the cluster goes on.
 fn names_and_modes(root: &Path) -> String {
-    let lines: Vec<String> = tree::describe(root)
-        .lines()
-        .filter(|line| {
-            let changing = ["/data/", "/wals/", "/incoming/", "/pg_wal/", "/barman_wal/"];
-            line.contains(".tar")
-                || !changing.iter().any(|part| line.contains(part)) && !line.starts_with("  | 0")
-        })
+    let is_wanted = |name: &str| {
+        let changing = [
+            "/data/",
+            "/wals/",
+            "/incoming/",
+            "/streaming/",
+            "/pg_wal/",
+            "/barman_wal/",
+        ];
         // differences.md: "sidecar", "queued changes of the configuration".
-        .filter(|line| !line.contains("-barkeep") && !line.contains("cfg_changes.queue"))
-        .filter(|line| !line.contains("copy_stats") && !line.contains("/163") && !line.contains("PG_15_"))
-        .map(|line| {
-            if line.starts_with("f ") {
-                line.split(' ').take(3).collect::<Vec<_>>().join(" ")
-            } else {
-                line.to_owned()
-            }
-        })
-        .collect();
+        let own = ["-barkeep", "cfg_changes.queue"];
+        let of_tablespace = ["/163", "PG_15_"];
+        let skipped = changing.iter().chain(&own).chain(&of_tablespace);
+        !name.ends_with(".lock")
+            && (name.contains(".tar") || !skipped.into_iter().any(|part| name.contains(part)))
+    };
+    let mut lines = tree::outline(root, is_wanted);
+    lines.retain(|line| !line.contains("copy_stats"));
     lines.join("\n")
 }
 
 /// The document of `diagnose`: the configuration and the backups are equal, the other parts have the same keys.
 fn diagnose(fixtures: &Fixtures) -> Result<(), Failed> {
-    let live = fixtures.live().lock().unwrap_or_else(PoisonError::into_inner);
-    live.restore_catalog();
+    let mut live = fixtures.live().lock().unwrap_or_else(PoisonError::into_inner);
     live.lab.configure("");
     let [expected, actual] = [&fixtures.barman, &fixtures.barkeep].map(|tool| {
+        live.prepare(None);
         let text = live.lab.manager.run(tool, &["diagnose"]).success().stdout;
         serde_json::from_str::<serde_json::Value>(&text).unwrap()
     });

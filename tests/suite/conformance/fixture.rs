@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use super::cases_live::Live;
+use super::live::Live;
 use super::tarballs::Tarballs;
 use crate::support::catalog::{Backup, ServerCatalog, give_to};
 use crate::support::process::Account;

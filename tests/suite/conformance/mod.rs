@@ -17,6 +17,7 @@ mod cases_restore;
 mod cases_streaming;
 mod fixture;
 mod help;
+mod live;
 pub mod normalise;
 mod outcome;
 mod runner;

@@ -119,8 +119,6 @@ const INNER_STEPS: &str = concat!(
     r"|^barman\.wal_archiver INFO: (No xlog segments found|Found \d|Archiving segment|\t)",
     r"|^barman\.recovery_executor INFO: (Starting copy of|Finished copying|\t)",
     r"|^barman\.recovery_executor WARNING: Unable to retrieve safe horizon",
-    // differences.md: "damaged WAL", "wal gaps".
-    r"|^barman\.command INFO: Starting (WAL archiving|check-backup|streaming archiver) for|Processing xlog segments from",
     r"|^barman\.command WARNING: Retention policy redundancy |^barman\.command INFO: Force a CHECKPOINT",
     // Barman does not log what get-wal --peek lists.
     r"|^barman\.command INFO: [0-9A-F]{24}$",

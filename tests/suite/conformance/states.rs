@@ -107,6 +107,11 @@ pub fn resolved(id: &str) -> String {
 }
 
 impl State {
+    /// Whether a WAL receiver runs.
+    pub fn is_receiving(&self) -> bool {
+        self.changes.iter().any(|change| change == "receive-wal")
+    }
+
     /// Makes the changes.
     pub fn apply(&self, site: &Site) {
         for change in &self.changes {

@@ -103,7 +103,7 @@ fn build_live(line: &str, state: &State, id: Option<&str>) -> LiveCase {
         .replace("{server}", &state.server)
         .replace("{id}", id.unwrap_or_default());
     let name = format!("table::{}::{}", state.name, shown.replace('~', " "));
-    LiveCase::new(&name, &shown, &state.options.join("\n"))
+    LiveCase::new(&name, &shown, &state.options.join("\n")).receiving(state.is_receiving())
 }
 
 fn build(line: &str, state: &State, id: Option<&str>) -> Case {

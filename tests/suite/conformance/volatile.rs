@@ -42,6 +42,10 @@ pub fn volatile(text: &str) -> String {
         ),
         (r"main(_wals)?=\d+B", "main$1=NB"),
         (r"BARMAN_(TIMESTAMP|SIZE)=[\d.]+", "BARMAN_$1=N"),
+        // A WAL receiver that was ended is another process the next time.
+        (r"\b\d+ receive-wal\b", "PID receive-wal"),
+        (r"receive-wal\(\d+\)", "receive-wal(PID)"),
+        (r#"("pid": )\d+"#, "${1}PID"),
         // How many segments one run finds in incoming is PostgreSQL's affair.
         (
             r"(?m)^(Processing xlog segments from .*|\tSEGMENT(\.0000\w+\.backup)?)\n",

@@ -333,11 +333,15 @@ impl Cluster {
         format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
     }
 
-    /// Fills the pgbench tables.
+    /// Fills the pgbench tables; with scale 0 they stay empty.
     #[track_caller]
     pub fn pgbench_init(&self, scale: u32) {
         let mut pgbench = self.client("pgbench");
-        pgbench.args(["-i", "-q", "-s", &scale.to_string(), "postgres"]);
+        if scale == 0 {
+            pgbench.args(["-i", "-q", "-I", "dtp", "postgres"]);
+        } else {
+            pgbench.args(["-i", "-q", "-s", &scale.to_string(), "postgres"]);
+        }
         run(pgbench).success();
     }
 

@@ -19,6 +19,8 @@ pub enum Shipping {
     Client,
     /// `rsync` over ssh into the incoming directory.
     Rsync,
+    /// `rsync` into the incoming directory, as on one host.
+    LocalRsync,
     /// `cp` into the incoming directory, as on one host.
     Copy,
 }
@@ -139,6 +141,7 @@ impl Lab {
                 manager.config_file().display()
             ),
             Shipping::Rsync => format!("rsync -a %p barman@backup-host:{}/%f", incoming.display()),
+            Shipping::LocalRsync => format!("rsync -a --chmod=F644 %p {}/%f", incoming.display()),
             Shipping::Copy => format!("cp %p {}/%f", incoming.display()),
         };
         let mut settings = ClusterOptions::new(options.version)
@@ -172,7 +175,7 @@ impl Lab {
             lab.cluster
                 .sql("ALTER TABLE pgbench_history SET TABLESPACE space");
         }
-        if options.shipping == Shipping::Copy {
+        if matches!(options.shipping, Shipping::Copy | Shipping::LocalRsync) {
             // As on a real host where both accounts may write: the directory is there and open.
             for directory in [lab.manager.server("main"), incoming] {
                 make_directory(&directory, &lab.manager.account);
@@ -359,14 +362,15 @@ pub fn mark(cluster: &Cluster, name: &str) -> Moment {
 }
 
 /// One psql session that stays open.
-struct Session {
+#[derive(Debug)]
+pub struct Session {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl Session {
-    fn open(cluster: &Cluster) -> Session {
+    pub fn open(cluster: &Cluster) -> Session {
         let mut psql = cluster.client("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]);
         let mut child = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -381,7 +385,8 @@ impl Session {
         assert_eq!(answer, "done", "{sql}");
     }
 
-    fn answer(&mut self, sql: &str) -> String {
+    /// Runs a statement that prints one line.
+    pub fn answer(&mut self, sql: &str) -> String {
         writeln!(self.input, "{sql}").unwrap();
         self.input.flush().unwrap();
         let mut line = String::new();

@@ -90,6 +90,37 @@ pub fn describe(root: &Path) -> String {
     lines.join("\n")
 }
 
+/// Kind, mode and path of what `is_wanted` of a tree, sorted, and the lines of the information files of backups. No file is
+/// looked into besides these.
+pub fn outline(root: &Path, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let name_of = |path: &Path| path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+    let mut lines = Vec::new();
+    let entries = WalkDir::new(root).sort_by_file_name().into_iter();
+    for entry in entries.filter_entry(|entry| is_wanted(&name_of(entry.path()))) {
+        let Ok(entry) = entry else { continue };
+        let (path, name) = (entry.path(), name_of(entry.path()));
+        let Ok(metadata) = path.symlink_metadata() else {
+            continue;
+        };
+        let mode = metadata.permissions().mode() & 0o7777;
+        if name.is_empty() {
+            continue;
+        } else if metadata.is_dir() {
+            lines.push(format!("d {mode:04o} {name}"));
+        } else if metadata.is_symlink() {
+            let target = std::fs::read_link(path).unwrap();
+            lines.push(format!("l {name} -> {}", target.display()));
+        } else {
+            lines.push(format!("f {mode:04o} {name}"));
+        }
+        if name.ends_with("-backup.info") {
+            let text = std::fs::read_to_string(path).unwrap();
+            lines.extend(text.lines().map(|line| format!("  | {line}")));
+        }
+    }
+    lines
+}
+
 /// Full seconds since 1970, or `now`.
 fn time_of(path: &Path) -> String {
     let Ok(metadata) = path.metadata() else {
