@@ -14,6 +14,7 @@ pub mod lock;
 pub mod output_lines;
 pub mod parallel;
 pub mod process;
+pub mod python_text;
 pub mod report;
 pub mod shell;
 pub mod size;

@@ -185,7 +185,9 @@ impl Catalog {
         let prefix = format!("{timeline:08X}");
         let directories: BTreeSet<String> = directory::names(&self.layout().wals)?
             .into_iter()
-            .filter(|name| name.len() == 16 && name.starts_with(&prefix))
+            // A history (`00000003.history`) is as long.
+            .filter(|name| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .filter(|name| name.starts_with(&prefix))
             .collect();
         for directory in directories.iter().rev() {
             let newest = directory::names(&self.layout().wals.join(directory))?
@@ -283,6 +285,14 @@ mod tests {
         assert_eq!(sandbox.check(&id), BackupStatus::Done);
         std::fs::remove_dir_all(sandbox.catalog.layout().wals.join("0000000100000000")).unwrap();
         sandbox.archive("000000020000000000000009");
+        assert_eq!(sandbox.check(&id), BackupStatus::WaitingForWals);
+    }
+
+    #[test]
+    fn a_history_is_no_directory_of_segments() {
+        let sandbox = Sandbox::new("history");
+        let id = sandbox.backup();
+        sandbox.archive("00000001.history");
         assert_eq!(sandbox.check(&id), BackupStatus::WaitingForWals);
     }
 }

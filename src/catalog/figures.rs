@@ -29,20 +29,33 @@ pub struct WalFigures {
     pub until_next: WalSum,
     /// The newest of all these segments.
     pub last: Option<String>,
+    /// Whether the first segment that the backup needs is there.
+    pub has_first: bool,
     first_time: Option<f64>,
     /// As the WAL database has it: one of a million such numbers is looked at.
     last_time: String,
 }
 
 impl WalFigures {
-    /// The compression ratio of the segments behind the backup. As in Barman it is not told (0) when none of those that the
-    /// backup itself needs is there.
+    /// The compression ratio of the segments that the backup needs. As in Barman it is not told (0) when the first of them is
+    /// not there.
+    #[must_use]
+    pub fn required_compression_ratio(&self, segment_size: u64) -> f64 {
+        self.told(self.required, segment_size)
+    }
+
+    /// The same of the segments behind the backup.
     #[must_use]
     pub fn later_compression_ratio(&self, segment_size: u64) -> f64 {
-        if self.required.count == 0 {
-            return 0.0;
+        self.told(self.until_next, segment_size)
+    }
+
+    fn told(&self, sum: WalSum, segment_size: u64) -> f64 {
+        if self.has_first {
+            sum.compression_ratio(segment_size)
+        } else {
+            0.0
         }
-        self.until_next.compression_ratio(segment_size)
     }
 
     /// When the newest of these segments was written, in seconds since the epoch.
@@ -115,6 +128,7 @@ impl WalFigures {
         sum.count += 1;
         sum.size = sum.size.saturating_add(line.size);
         if is_first {
+            self.has_first = true;
             self.first_time = line.time();
         }
         self.last_time.clear();

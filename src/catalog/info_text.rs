@@ -271,7 +271,14 @@ impl Field<'_> {
 
     fn ids(&self) -> Result<Option<Vec<BackupId>>, Problem> {
         let Some(text) = self.value else { return Ok(None) };
-        let whole = undo_explosion(text).unwrap_or_else(|| text.to_owned());
+        let are_ids = |whole: &String| {
+            whole
+                .split(',')
+                .all(|name| BackupId::parse(name.trim()).is_some())
+        };
+        let whole = undo_explosion(text)
+            .filter(are_ids)
+            .unwrap_or_else(|| text.to_owned());
         whole
             .split(',')
             .map(str::trim)

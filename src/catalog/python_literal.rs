@@ -7,8 +7,9 @@ mod json;
 mod read;
 mod write;
 
+pub use crate::base::python_text::string_repr;
 pub use read::{InvalidLiteral, parse};
-pub use write::{repr, string_repr};
+pub use write::repr;
 
 /// A Python value.
 #[derive(Debug, Clone, PartialEq)]

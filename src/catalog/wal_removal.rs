@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::durable;
 use crate::base::error::{PathError, strerror};
@@ -54,6 +54,7 @@ impl Catalog {
     ) -> Result<(), WalRemovalError> {
         let mut gone = HashSet::new();
         let mut directories = BTreeSet::new();
+        let mut missing = Vec::new();
         let mut stopped = None;
         for entry in entries {
             let Some(path) = self.layout.wal_path(&entry.name) else {
@@ -67,7 +68,13 @@ impl Catalog {
                 });
                 break;
             }
-            let failure = self.unlink(&path, &entry.name, reporter);
+            let failure = match fs::remove_file(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    missing.push((path.clone(), error));
+                    None
+                }
+                outcome => outcome.err().map(|error| self.ignored(&path, &error, reporter)),
+            };
             hooks.after(HookEvent::WalDelete, &subject, failure.as_deref());
             if failure.is_none() {
                 announce(entry);
@@ -82,6 +89,12 @@ impl Catalog {
             self.xlogdb().remove_entries(|line| gone.contains(line.name))?;
         }
         self.remove_empty(&directories);
+        // As Barman: nothing is said where the directory went as a whole.
+        for (path, error) in missing {
+            if path.parent().is_some_and(Path::is_dir) {
+                self.ignored(&path, &error, reporter);
+            }
+        }
         stopped.map_or(Ok(()), Err)
     }
 
@@ -107,21 +120,18 @@ impl Catalog {
         Ok(entries)
     }
 
-    /// Removes a file. A file that is gone already is no failure; any other failure is reported and leaves the entry,
-    /// so that a later removal tries again.
-    fn unlink(&self, path: &std::path::Path, name: &str, reporter: &dyn Reporter) -> Option<String> {
-        match fs::remove_file(path) {
-            Ok(()) => None,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                let reason = strerror(&error);
-                reporter.warning(&format!(
-                    "Ignoring deletion of WAL file {name} for server {}: {reason}",
-                    self.server()
-                ));
-                Some(reason)
-            }
-        }
+    /// Tells that a file was not removed, as Python words it, and returns the reason. The entry stays, so that a later removal
+    /// tries again, unless the file was gone already.
+    fn ignored(&self, path: &Path, error: &std::io::Error, reporter: &dyn Reporter) -> String {
+        let reason = strerror(error);
+        reporter.warning(&format!(
+            "Ignoring deletion of WAL file {} for server {}: [Errno {}] {reason}: '{}'",
+            path.file_name().unwrap_or_default().display(),
+            self.server(),
+            error.raw_os_error().unwrap_or_default(),
+            path.display()
+        ));
+        reason
     }
 
     fn remove_empty(&self, directories: &BTreeSet<PathBuf>) {
@@ -140,7 +150,7 @@ impl Catalog {
         }
     }
 
-    fn wal_variables(&self, entry: &WalEntry, path: &std::path::Path) -> WalVariables {
+    fn wal_variables(&self, entry: &WalEntry, path: &Path) -> WalVariables {
         WalVariables {
             segment: entry.name.clone(),
             file: path.to_path_buf(),

@@ -49,10 +49,10 @@ impl Session {
         let outcome = start_log(global, &file.main);
         let output = Output::new(style(global, nagios));
         signals::end_on_ctrl_c(&output);
+        let settings = file.complete().map_err(|error| refused(&output, error))?;
         if let Err(line) = outcome {
-            output.warning(&line);
+            log::warn!(target: "barman.cli", "{line}");
         }
-        let settings = file.complete().map_err(Failure::from)?;
         for line in &settings.warnings {
             output.warning(line);
         }
@@ -75,7 +75,9 @@ impl Session {
             // The first attempt failed and ended the command.
             return Err(Failure::reported());
         };
-        let config = settings.instantiate()?;
+        let config = settings
+            .instantiate()
+            .map_err(|error| refused(&self.output, error))?;
         for line in &config.warnings {
             self.output.warning(line);
         }
@@ -129,10 +131,18 @@ fn become_configured_user(user: &str) -> Result<(), Failure> {
     }
 }
 
+/// Reports what there is to say before the error.
+fn refused(output: &Output, error: ConfigError) -> Failure {
+    for line in error.warnings() {
+        output.warning(line);
+    }
+    Failure::from(error)
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Failure {
         match &error {
-            ConfigError::MissingRequired { errors } => {
+            ConfigError::MissingRequired { errors, .. } => {
                 let mut lines: Vec<String> = errors.iter().map(|line| format!("ERROR: {line}")).collect();
                 lines.push(error.to_string());
                 Failure::plain(lines.join("\n"))

@@ -177,7 +177,7 @@ choice! {
         /// GnuPG.
         Gpg = "gpg",
     }
-    |text| format!("Invalid encryption value '{text}'. Allowed values are: none, gpg.")
+    |text| format!("Invalid encryption value '{}'. Allowed values are: none, gpg.", text.to_lowercase())
 }
 
 choice! {
@@ -205,7 +205,8 @@ choice! {
         Custom = "custom",
     }
     |text| format!(
-        "Invalid value: '{text}' (must be one in: gzip, bzip2, pygzip, pybzip2, pigz, xz, zstd, lz4, snappy, custom)"
+        "Invalid value: '{}' (must be one in: gzip, bzip2, pygzip, pybzip2, pigz, xz, zstd, lz4, snappy, custom)",
+        text.to_lowercase()
     )
 }
 
@@ -232,7 +233,7 @@ choice! {
         /// `copy_file_range(2)`.
         CopyFileRange = "copy-file-range",
     }
-    |text| format!("Invalid value: {text} (options are: copy, link, clone, copy-file-range)")
+    |text| format!("Invalid value: {} (options are: copy, link, clone, copy-file-range)", text.to_lowercase())
 }
 
 choice! {
@@ -280,12 +281,16 @@ impl OptionType for CompressionLevel {
             "low" => Ok(CompressionLevel::Low),
             "medium" => Ok(CompressionLevel::Medium),
             "high" => Ok(CompressionLevel::High),
-            _ => i64::read(text).map(CompressionLevel::Level).map_err(|_| {
-                format!(
-                    "Invalid value: '{text}' (must be one in [low, medium, high] or an acceptable integer)"
-                )
-                .into()
-            }),
+            folded => {
+                let digits = folded.trim_start_matches('-');
+                if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(format!(
+                        "Invalid value: '{folded}' (must be one in [low, medium, high] or an acceptable integer)"
+                    )
+                    .into());
+                }
+                i64::read(folded).map(CompressionLevel::Level)
+            }
         }
     }
 
@@ -330,12 +335,15 @@ impl fmt::Display for BackupOptions {
     }
 }
 
-/// The words of a comma-separated set, folded and trimmed. An empty text has none.
+/// The words of a comma-separated set, folded and trimmed, in the order in which Barman looks at them: sorted as they are
+/// written. An empty text has none.
 fn words(text: &str) -> Vec<String> {
     if text.is_empty() {
         return Vec::new();
     }
-    text.split(',').map(|word| word.trim().to_lowercase()).collect()
+    let mut words: Vec<&str> = text.split(',').collect();
+    words.sort_unstable();
+    words.into_iter().map(|word| word.trim().to_lowercase()).collect()
 }
 
 impl OptionType for BackupOptions {
@@ -345,20 +353,21 @@ impl OptionType for BackupOptions {
 
     fn read(text: &str) -> Result<Self, Refusal> {
         let mut options = BackupOptions::default();
-        let words = words(text);
-        for word in &words {
+        for word in words(text) {
             match word.as_str() {
                 "concurrent_backup" => options.concurrent_backup = true,
                 "exclusive_backup" => options.exclusive_backup = true,
                 "external_configuration" => options.external_configuration = true,
                 other => return Err(unknown_keyword(other)),
             }
-        }
-        if options.concurrent_backup && options.exclusive_backup {
-            let mut strategies = words.iter().filter(|word| word.ends_with("_backup"));
-            let first = strategies.next().map_or("", String::as_str);
-            let other = strategies.find(|word| *word != first).map_or("", String::as_str);
-            return Err(exclusive(first, other));
+            if options.concurrent_backup && options.exclusive_backup {
+                let other = if word == "concurrent_backup" {
+                    "exclusive_backup"
+                } else {
+                    "concurrent_backup"
+                };
+                return Err(exclusive(&word, other));
+            }
         }
         Ok(options)
     }

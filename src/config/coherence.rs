@@ -10,9 +10,6 @@ use crate::postgres::conninfo::redacted;
 
 /// Looks at a server as a whole, after its active model was applied.
 pub(super) fn examine(server: &mut ServerConfig) {
-    if server.encryption == Some(super::Encryption::None) {
-        server.encryption = None;
-    }
     lenient::wal_retention_policy(server);
     if server.active && !server.is_passive() {
         connections(server);

@@ -21,10 +21,15 @@ pub enum ConfigError {
     BarmanSectionElsewhere(String),
     /// A server is called `all`.
     #[error("FATAL: the reserved word 'all' is not allowed as server name.Please rename it.")]
-    ReservedName,
-    /// Options that must be there are not. `errors` are the lines to report before the text of this error.
+    ReservedName {
+        /// What there was to say about the sections before.
+        warnings: Vec<String>,
+    },
+    /// Options that must be there are not. `warnings` and `errors` are to be reported before the text of this error.
     #[error("Your configuration is missing required parameters. Exiting.")]
     MissingRequired {
+        /// What there was to say before.
+        warnings: Vec<String>,
         /// One line for each missing option.
         errors: Vec<String>,
     },
@@ -41,4 +46,17 @@ pub enum ConfigError {
     /// A file cannot be read.
     #[error(transparent)]
     Io(#[from] PathError),
+}
+
+impl ConfigError {
+    /// The warnings to be reported before the error, without the prefix `WARNING: `.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            ConfigError::ReservedName { warnings } | ConfigError::MissingRequired { warnings, .. } => {
+                warnings
+            }
+            _ => &[],
+        }
+    }
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 use configparser::ini::{Ini, IniDefault};
 
 use super::error::ConfigError;
-use super::lines::{Line, Lines};
+use super::lines::{Line, Lines, is_blank};
 
 /// A private-use character put before text that the crate must not interpret. Refused in the input.
 const GUARD: char = '\u{F8FF}';
@@ -107,6 +107,11 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<Vec<RawSection>, ConfigEr
         .collect())
 }
 
+/// A margin in blanks that the crate counts.
+fn plain(margin: &str) -> String {
+    " ".repeat(margin.chars().count())
+}
+
 /// A section's name in a form that the crate leaves alone.
 fn guarded(name: &str) -> String {
     format!("{GUARD}{name}{GUARD}")
@@ -164,9 +169,12 @@ impl<'a> Scan<'a> {
 
     fn line(&mut self, number: usize, line: &str) -> Result<(), ConfigError> {
         match self.lines.tell(line) {
-            Line::Ignored => self.text.push_str(line.trim()),
+            Line::Ignored => {
+                let text = line.trim_matches(is_blank);
+                self.text.push_str(text);
+            }
             Line::Continuation { margin, text } => {
-                self.text.push_str(margin);
+                self.text.push_str(&plain(margin));
                 if text.starts_with('[') {
                     self.text.push(GUARD);
                 }
@@ -205,7 +213,8 @@ impl<'a> Scan<'a> {
             Line::Unclosed => return Err(self.refuse(number, "the closing \"]\" of the section is missing")),
             _ => return Err(self.refuse(number, "the line is neither a [section] nor \"option = value\"")),
         };
-        self.text.push_str(&format!("{margin}{key}={value}"));
+        let value = value.trim_matches(is_blank);
+        self.text.push_str(&format!("{}{key}={value}", plain(margin)));
         let Some(section) = self.sections.get_mut(section) else {
             return Ok(());
         };

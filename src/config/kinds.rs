@@ -277,7 +277,8 @@ impl OptionType for ByteSize {
     /// `{n}[ ]*[k|Ki|M|Mi|G|Gi|T|Ti]`: case-sensitive, whole numbers, `k` is 1000 and `Ki` is 1024.
     fn read(text: &str) -> Result<Self, Refusal> {
         let refused = || Refusal::Reason(format!("Invalid value for a number {text}"));
-        let trimmed = text.trim();
+        // Blanks may follow, and not precede.
+        let trimmed = text.trim_end();
         let end = trimmed
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(trimmed.len());

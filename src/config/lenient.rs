@@ -46,7 +46,8 @@ pub(super) fn accepted(server: &mut ServerConfig, option: &str, text: &str) -> S
     }
 }
 
-fn none_if_empty(text: &str) -> &str {
+/// A text as Python shows it where nothing is `None`.
+pub(super) fn none_if_empty(text: &str) -> &str {
     if text.is_empty() { "None" } else { text }
 }
 

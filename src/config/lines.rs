@@ -35,12 +35,14 @@ pub(super) struct Lines {
 impl Lines {
     /// What the next line is.
     pub(super) fn tell<'a>(&mut self, line: &'a str) -> Line<'a> {
-        let text = line.trim();
+        let text = line.trim_matches(is_blank);
         if text.is_empty() || text.starts_with(['#', ';']) {
             return Line::Ignored;
         }
-        let indent = line.len() - line.trim_start().len();
-        let margin = line.get(..indent).unwrap_or_default();
+        let margin = line
+            .strip_suffix(line.trim_start_matches(is_blank))
+            .unwrap_or_default();
+        let indent = margin.chars().count();
         if self.open && indent > self.indent {
             return Line::Continuation { margin, text };
         }
@@ -52,7 +54,7 @@ impl Lines {
         let Some((key, value)) = text.split_once(['=', ':']) else {
             return Line::Other;
         };
-        let key = key.trim_end();
+        let key = key.trim_end_matches(is_blank);
         if key.is_empty() {
             return Line::Nameless;
         }
@@ -62,6 +64,11 @@ impl Lines {
         self.open = true;
         Line::Option { margin, key, value }
     }
+}
+
+/// What Python takes for a blank: the separators of ASCII, too.
+pub(super) fn is_blank(character: char) -> bool {
+    character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
 /// The name in a section header: from the first bracket to the last; what follows that is ignored.

@@ -179,6 +179,7 @@ impl MainFile {
         }
         if self.main.barman_home.as_os_str().is_empty() {
             return Err(ConfigError::MissingRequired {
+                warnings: self.warnings,
                 errors: vec!["Parameter \"barman_home\" is required in [barman] section.".to_owned()],
             });
         }
@@ -230,7 +231,9 @@ impl Settings {
         let global = self.sections.get(BARMAN_SECTION);
         for (name, section) in self.sections.iter().filter(|(name, _)| *name != BARMAN_SECTION) {
             if name == "all" {
-                return Err(ConfigError::ReservedName);
+                return Err(ConfigError::ReservedName {
+                    warnings: config.warnings,
+                });
             }
             let is_model = model::is_model(section).map_err(|(source, reason)| ConfigError::Syntax {
                 file: source.file,
@@ -238,10 +241,18 @@ impl Settings {
                 reason: format!("model in [{name}]: {reason}"),
             })?;
             let warnings = if is_model {
-                let (model, warnings) = model::build(name, section, global)
-                    .map_err(|errors| ConfigError::MissingRequired { errors })?;
+                config
+                    .warnings
+                    .extend(resolve::unknown_options(name, section, model::allows));
+                if !section.contains_key("cluster") {
+                    return Err(ConfigError::MissingRequired {
+                        warnings: config.warnings,
+                        errors: vec![format!("Parameter \"cluster\" is required in [{name}] section.")],
+                    });
+                }
+                let (model, refused) = model::build(name, section, global);
                 config.models.insert(name.to_owned(), model);
-                warnings
+                refused
             } else {
                 let known = |option: &str| SERVER_OPTIONS.iter().any(|spec| spec.name == option);
                 let mut warnings = resolve::unknown_options(name, section, known);

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 
 use serde_json::{Map, Value, json};
 
+use super::choices::Encryption;
 use super::files::Section;
 use super::lenient;
 use super::options::{SERVER_OPTIONS, ServerConfig};
@@ -35,20 +36,13 @@ pub(super) fn allows(option: &str) -> bool {
             .any(|spec| spec.scope.model && spec.name == option)
 }
 
-/// Builds a model, with warnings about what it cannot set.
-///
-/// # Errors
-/// The lines about required options that are missing.
-pub(super) fn build(
-    name: &str,
-    section: &Section,
-    global: Option<&Section>,
-) -> Result<(ModelConfig, Vec<String>), Vec<String>> {
+/// Builds a model, with warnings about values that cannot be used.
+pub(super) fn build(name: &str, section: &Section, global: Option<&Section>) -> (ModelConfig, Vec<String>) {
     let cluster = section
         .get("cluster")
         .map(|entry| entry.meant().to_owned())
-        .ok_or_else(|| vec![format!("Parameter \"cluster\" is required in [{name}] section.")])?;
-    let mut warnings = resolve::unknown_options(name, section, allows);
+        .unwrap_or_default();
+    let mut warnings = Vec::new();
     let mark = section.get(MARK).map(|entry| (MARK, entry.source.clone()));
     let mut model = ModelConfig {
         name: name.to_owned(),
@@ -76,6 +70,8 @@ pub(super) fn build(
             continue;
         }
         match trial.assign(spec.name, &text) {
+            // That is nothing, too: the server's own setting stays.
+            Ok(()) if spec.name == "encryption" && trial.encryption == Some(Encryption::None) => {}
             Ok(()) => {
                 model.overrides.insert(spec.name, text);
             }
@@ -86,7 +82,7 @@ pub(super) fn build(
             Err(refusal) => warnings.push(resolve::ignored(entry, spec.name, name, &refusal)),
         }
     }
-    Ok((model, warnings))
+    (model, warnings)
 }
 
 impl ModelConfig {
@@ -165,7 +161,7 @@ pub(super) fn apply_active(config: &mut Config, server_name: &str) {
         )),
         Some(model) if model.cluster != server.cluster => config.reported_errors.push(format!(
             "Model '{name}' has 'cluster={}', which is not compatible with 'cluster={}' from server '{server_name}'",
-            model.cluster,
+            lenient::none_if_empty(&model.cluster),
             server.shown("cluster").console()
         )),
         Some(model) => model.apply(server),

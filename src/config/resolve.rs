@@ -1,5 +1,6 @@
 //! How the value of an option is found: its own section, then `[barman]`, then the default (configuration reference §2).
 
+use super::choices::Encryption;
 use super::files::{BARMAN_SECTION, Entry, Section};
 use super::kinds::Location;
 use super::lenient;
@@ -135,6 +136,11 @@ impl Resolution {
             _ => self.server.assign(spec.name, &text),
         };
         match outcome {
+            // That is nothing: the inherited setting stays, and nobody's backups become readable.
+            Ok(()) if self.server.encryption == Some(Encryption::None) => {
+                self.server.encryption = None;
+                false
+            }
             Ok(()) => true,
             Err(refusal) => {
                 self.warnings.push(ignored(entry, spec.name, section, &refusal));

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::base::duration;
+use crate::base::python_text::string_repr;
 
 /// A value ready to be displayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +41,13 @@ impl Shown {
             Shown::Limits(limits) => {
                 let items: Vec<String> = limits
                     .iter()
-                    .map(|(name, limit)| format!("{}: {limit}", python_repr(name)))
+                    .map(|(name, limit)| format!("{}: {limit}", string_repr(name)))
                     .collect();
                 format!("{{{}}}", items.join(", "))
             }
             Shown::Keywords(class, members) if members.is_empty() => format!("{class}()"),
             Shown::Keywords(class, members) => {
-                let items: Vec<String> = members.iter().map(|member| python_repr(member)).collect();
+                let items: Vec<String> = members.iter().map(|member| string_repr(member)).collect();
                 format!("{class}({{{}}})", items.join(", "))
             }
             Shown::Duration(duration) => python_timedelta(*duration),
@@ -81,32 +82,9 @@ impl Shown {
     }
 }
 
-/// Python's `repr` of a string without control characters beyond the usual escapes.
-fn python_repr(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
-    let mut shown = String::with_capacity(text.len() + 2);
-    shown.push(quote);
-    for character in text.chars() {
-        match character {
-            '\\' => shown.push_str("\\\\"),
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            other if other == quote => shown.extend(['\\', other]),
-            other => shown.push(other),
-        }
-    }
-    shown.push(quote);
-    shown
-}
-
 /// Python's `repr` of a list of strings.
 pub(super) fn python_list<S: AsRef<str>>(items: &[S]) -> String {
-    let items: Vec<String> = items.iter().map(|item| python_repr(item.as_ref())).collect();
+    let items: Vec<String> = items.iter().map(|item| string_repr(item.as_ref())).collect();
     format!("[{}]", items.join(", "))
 }
 

@@ -208,6 +208,22 @@ fn options_of_our_own_are_shown_where_they_are_set() {
 }
 
 #[test]
+fn what_there_is_to_say_precedes_a_refusal() {
+    let before =
+        format!("{HEAD}{SERVER}parallel_jobs = x\n[big]\nmodel = true\nparallel_jobs = y\nfoo = 1\n");
+    let error = Config::parse(&before).unwrap_err();
+    assert!(matches!(&error, ConfigError::MissingRequired { errors, .. } if errors.len() == 1));
+    let [jobs, unknown] = error.warnings() else {
+        panic!("{:?}", error.warnings());
+    };
+    assert!(jobs.contains("for key parallel_jobs in [m]"), "{jobs}");
+    assert!(unknown.contains("option \"foo\" in [big]"), "{unknown}");
+    let reserved = Config::parse(&format!("{HEAD}{SERVER}foo = 1\n[all]\nbar = 1\n")).unwrap_err();
+    assert!(matches!(reserved, ConfigError::ReservedName { .. }));
+    assert_eq!(reserved.warnings().len(), 1, "{:?}", reserved.warnings());
+}
+
+#[test]
 fn mistakes_disable_a_server_and_hide_passwords() {
     let server = server("backup_method = local-rsync\nconninfo = host=h password=geheim =");
     assert!(server.disabled);
@@ -244,6 +260,53 @@ fn a_model_changes_what_it_sets_and_nothing_else() {
     assert_eq!(server.streaming_conninfo.as_deref(), Some("host=h"));
     assert_eq!(server.active_model.as_deref(), Some("big"));
     assert_eq!(server.source("parallel_jobs").unwrap().line, 12);
+}
+
+#[test]
+fn a_model_cannot_turn_encryption_off() {
+    let text = format!("{SERVER}encryption = gpg\n[open]\nmodel = true\ncluster = m\nencryption = None\n");
+    let config = config(&text.replace("= None", "= NONE"));
+    let mut server = config.servers.get("m").unwrap().clone();
+    config.models.get("open").unwrap().apply(&mut server);
+    assert_eq!(server.encryption, Some(Encryption::Gpg));
+}
+
+#[test]
+fn a_server_cannot_turn_encryption_off() {
+    for value in ["none", "NONE", "None"] {
+        let text = format!("[barman]\nbarman_home = /srv\nencryption = gpg\n{SERVER}encryption = {value}\n");
+        let config = Config::parse(&text).unwrap();
+        let server = config.servers.get("m").unwrap();
+        assert_eq!(server.encryption, Some(Encryption::Gpg), "{value}");
+    }
+    assert_eq!(server("encryption = none").encryption, None);
+}
+
+#[test]
+fn the_words_of_a_list_are_looked_at_in_barmans_order() {
+    for (value, word) in [
+        ("x,,y", "'' for key"),
+        ("b,a", "'a' for key"),
+        ("B,a", "'b' for key"),
+        (
+            "exclusive_backup,concurrent_backup,x",
+            "'exclusive_backup' for key",
+        ),
+        (
+            "concurrent_backup, exclusive_backup",
+            "'concurrent_backup' for key",
+        ),
+    ] {
+        let reason = refusal("backup_options", value);
+        assert!(reason.contains(word), "{value}: {reason}");
+    }
+    for (value, reason) in [
+        ("+3", "Invalid value: '+3'"),
+        ("BEST", "Invalid value: 'best'"),
+        ("--3", "invalid literal for int() with base 10: '--3'"),
+    ] {
+        assert!(refusal("compression_level", value).starts_with(reason), "{value}");
+    }
 }
 
 #[test]

@@ -91,12 +91,12 @@ fn object(backup: &ListedBackup) -> Value {
     object.insert("backup_id".to_owned(), json!(backup.id.as_str()));
     object.insert("backup_type".to_owned(), json!(backup.backup_type.as_str()));
     object.insert("status".to_owned(), json!(backup.status.to_string()));
-    let Some(copy) = &backup.copied else {
-        return Value::Object(object);
-    };
     if let Some(name) = &backup.name {
         object.insert("backup_name".to_owned(), json!(name));
     }
+    let Some(copy) = &backup.copied else {
+        return Value::Object(object);
+    };
     let timestamp = copy.end_time.as_ref().map(|time| time.timestamp().to_string());
     for (key, value) in [
         ("end_time", json!(end_time(copy))),

@@ -66,7 +66,7 @@ fn general(page: &mut Page, info: &BackupInfo, copied: bool) {
     if copied {
         row(page, "PostgreSQL Version", or_none(info.version.as_ref()));
         row(page, "PGDATA directory", or_none(info.pgdata.as_ref()));
-        if let Some(bytes) = info.cluster_size {
+        if let Some(bytes) = info.cluster_size.filter(|bytes| *bytes > 0) {
             row(page, "Estimated Cluster Size", size::pretty_bytes(bytes));
         }
     }
@@ -188,7 +188,7 @@ fn base_backup(page: &mut Page, report: &BackupReport, copied: &CopyReport) {
     if required.count > 0 {
         detail(page, "Number of WALs", required.count);
     }
-    let ratio = required.compression_ratio(info.xlog_segment_size);
+    let ratio = copied.wal.required_compression_ratio(info.xlog_segment_size);
     if ratio > 0.0 {
         detail(page, "WAL compression ratio", percent(ratio));
     }

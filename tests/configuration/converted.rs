@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::case::barman;
 use crate::programs::{Home, barkeep};
+use crate::warm_barman::WarmBarman;
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/configuration/foreign");
 
@@ -83,12 +84,13 @@ fn both_programs_read_what_was_converted() {
             assert!(text.contains(&format!("\n{line}\n")), "{line}\n{text}");
         }
         let home = Home::new(&[("barman.conf".to_owned(), at_home(&text).into_bytes())]);
-        let shown = home.run(barkeep(), &["show-servers", "all"]);
+        let shown = home.barkeep(&["show-servers", "all"]);
         assert_eq!((shown.code, shown.stderr.as_str()), (0, ""));
         let Some(barman) = barman() else {
             eprintln!("skipped in part: Barman is not installed (tests/setup)");
             continue;
         };
+        let barman = WarmBarman::start(&barman);
         for words in [
             &["show-servers", "all"][..],
             &["diagnose", "--show-config-source"],

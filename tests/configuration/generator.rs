@@ -1,178 +1,186 @@
-//! Random configurations: within the grammar, with good values and bad ones, and broken in one place.
+//! Random configurations within the grammar, with good values and bad ones, in which nothing keeps Barman from going on.
 //!
-//! What is left out of the first kind is what `differences.md` lists under "Configuration": there Barman crashes or we
-//! accept more.
+//! What is left out is what `differences.md` lists under "Configuration": there Barman crashes or we accept more.
 
 use barkeep::config::{OptionSpec, SERVER_OPTIONS};
 
 use crate::random_numbers::Random;
+use crate::values::{path, value};
 
 /// The files of a configuration.
 pub type Files = Vec<(String, Vec<u8>)>;
 
-const NAMES: [&str; 12] = [
-    "main", "Main", "pg-15", "a b", "größe", "x.y", "0", "None", "true", "s'q", "[x", "barman2",
-];
-
-/// Values by kind of option: those that are meant, near misses, and nonsense.
-const BOOLEANS: [&str; 18] = [
-    "true", "false", "on", "off", "1", "0", "t", "F", "Yes", "NO", "TRUE", "'on'", "y", "2", "maybe", "",
-    "None", "on # x",
-];
-const INTEGERS: [&str; 19] = [
-    "0", "1", "7", "10", "007", "+5", "1_000", "4000", "  3", "'12'", "1.5", "x", "0x10", "1e3", "1__0",
-    "_1", "", "None", "- 1",
-];
-const INTERVALS: [&str; 16] = [
-    "1 day",
-    "2 WEEKS",
-    "36 hours",
-    "1  month",
-    "0 days",
-    "3 Months",
-    "10\tdays",
-    "1day",
-    "5 minutes",
-    "-1 day",
-    "day",
-    "x",
-    "",
+const NAMES: [&str; 26] = [
+    "main",
+    "Main",
+    "pg-15",
+    "a b",
+    "größe",
+    "x.y",
+    "0",
     "None",
-    "1 day ago",
-    "1.5 days",
-];
-const SIZES: [&str; 16] = [
-    "0", "7", "10k", "3 Mi", "5Gi", "1 T", "2Ti", "10K", "1.5G", "1MiB", "x", "", "None", "-1", "1 G i",
-    "8M ",
-];
-const TEXTS: [&str; 18] = [
-    "plain",
-    "two words",
-    "a # b ; c",
-    "'quoted'",
-    "\"quoted\"",
-    "'half",
-    "\"",
-    "''",
-    "a = b : c",
-    "ünï ½",
-    "tab\there",
-    "none",
-    "None",
-    "",
-    "\\n",
-    "[x]",
+    "true",
+    "s'q",
+    "[x",
+    "barman2",
+    " lead",
+    "a]b",
+    "x;y",
+    "x # y",
+    "x=y",
+    "x : y",
+    "a/b",
+    "\"q\"",
+    "--all",
+    "b\\n",
+    "ünï\u{a0}½",
+    "𝄞",
+    "a\tb",
     "$HOME",
-    "~",
 ];
-const CONNINFOS: [&str; 10] = [
-    "host=/nonexistent",
-    "host=/nonexistent user=u password=geheim",
-    "host=/nonexistent port=1 dbname=d",
-    "host=/nonexistent application_name=x",
-    "host",
-    "foo bar",
-    "",
-    "None",
-    "service=nosuch",
-    "host=/nonexistent\n  user=u",
+/// Names that stand alone.
+const SINGULAR: [&str; 8] = [
+    "Barman", "BARMAN", "default", "All", "x ", "m]", "Default", "barman ",
 ];
-/// Beginnings of paths: a number follows, so that servers seldom share one.
-const PATHS: [&str; 7] = [
-    "DIR/elsewhere",
-    "DIR/home/x/../y",
-    "DIR/a//b/",
-    "relative",
-    "~/x",
-    "./x",
-    "DIR/with blank",
-];
-/// Those of object stores need modules that are no part of a plain installation (differences.md, "snapshot providers").
-const URLS: [&str; 2] = ["ftp://x", "x://"];
-const LIMITS: [&str; 8] = ["a:3", "a:3 b:7", "a:3  a:9", "a", "a:x b:1", "a:b:5", "", "None"];
-const LISTS: [&str; 6] = ["a", "a,b", "a, b", "a,,b", "", ","];
-const SLOTS: [&str; 7] = ["barman", "Main_1", "main-1", "", "None", "a b", "é"];
-const POLICIES: [&str; 10] = [
-    "REDUNDANCY 2",
-    "redundancy  3",
-    "RECOVERY WINDOW OF 2 WEEKS",
-    "RECOVERY WINDOW OF 1 DAY",
-    "recovery window of 3 months ",
-    "REDUNDANCY",
-    "none",
-    "",
-    "None",
-    "RECOVERY WINDOW OF 2 YEARS",
-];
-const LEVELS: [&str; 8] = ["low", "HIGH", "medium", "3", "-1", "best", "", "1.0"];
 
-/// A configuration of one main file and others, in which nothing keeps Barman from going on.
+const CLUSTERS: [&str; 5] = ["blue", "green", "Blue", "'blue'", "blue green"];
+
+/// The files beside the main one.
+const OTHERS: [&str; 4] = ["d/a.conf", "d/B.conf", "d/ä.conf", "home/.barman.auto.conf"];
+
 pub fn configuration(random: &mut Random, servers: u32) -> Files {
-    let mut main = String::from("[barman]\n");
+    let mut main = String::from(random.pick(&["", "", "\n", "# barman\n", "  \n;\n"]));
+    main.push_str("[barman]\n");
+    let head = head(random);
+    write(random, &mut main, &head);
+    let most = random.pick(&[0, 5, 5, 40]);
+    let inherited: fn(&OptionSpec) -> bool = |spec| spec.scope.global && spec.name != "keepalive_interval";
+    write_options(random, &mut main, inherited, most);
+    let mut files = Files::new();
+    let mut others = OTHERS.map(|_| String::new());
+    for number in 0..servers {
+        let name = match SINGULAR.get(number as usize) {
+            Some(name) if random.one_in(12) => (*name).to_owned(),
+            _ => format!("{}{number}", random.pick(&NAMES)),
+        };
+        let place = random.below(7) as usize;
+        section(random, others.get_mut(place).unwrap_or(&mut main), &name);
+        // Now and then a second piece of it, in another file or further down in the same.
+        if random.one_in(8) {
+            let place = random.below(5) as usize;
+            let file = others.get_mut(place).unwrap_or(&mut main);
+            file.push_str(&format!("[{name}]\n"));
+            write_options(random, file, of_servers, 3);
+        }
+        if random.one_in(10) {
+            let model = random.pick(&[
+                "model0",
+                "model1",
+                "nosuch",
+                "",
+                " model0\n",
+                "model1\r\n",
+                "\n",
+                "Model0",
+            ]);
+            files.push((format!("home/{name}/.active-model.auto"), model.into()));
+        }
+    }
+    for number in 0..3 {
+        let place = random.below(9) as usize;
+        model(random, others.get_mut(place).unwrap_or(&mut main), number);
+    }
+    if random.one_in(4) {
+        others[1].push_str("[DEFAULT]\nparallel_jobs = 3\nowner = somebody\nwho = %(owner)s\n");
+    }
+    if random.one_in(8) {
+        let defaults = random.pick(&[
+            "parallel_jobs = 4\n",
+            "owner : me\n",
+            "description =\n",
+            "check_timeout = x\n",
+        ]);
+        main.push_str(&format!("[DEFAULT]\n{defaults}"));
+    }
+    // A section of the program that changes nothing.
+    if random.one_in(6) {
+        others[2].push_str(random.pick(&[
+            "[barman]\n",
+            "[barman]\nbarman_user = USER\n",
+            "[barman]\nBARMAN_HOME=DIR/home\n",
+        ]));
+    }
+    files.push(("barman.conf".to_owned(), saved(random, main)));
+    for (name, text) in OTHERS.iter().zip(others) {
+        files.push(((*name).to_owned(), saved(random, text)));
+    }
+    for (name, text) in [
+        ("d/.hidden.conf", "[broken"),
+        ("d/x.conf.bak", "[broken"),
+        ("d/sub.conf/x.conf", "[broken"),
+    ] {
+        files.push((name.to_owned(), text.into()));
+    }
+    files
+}
+
+/// The options of the program itself.
+fn head(random: &mut Random) -> Vec<String> {
     let mut head = vec![
         "barman_home = DIR/home".to_owned(),
         "barman_user = USER".to_owned(),
         "log_file = DIR/log".to_owned(),
     ];
-    if random.one_in(2) {
-        head.push("configuration_files_directory = DIR/d".to_owned());
-    }
-    if random.one_in(3) {
-        head.push("barman_lock_directory = DIR/locks".to_owned());
-    }
-    write(random, &mut main, &head);
-    write_options(
-        random,
-        &mut main,
-        |spec| spec.scope.global && spec.name != "keepalive_interval",
-        5,
-    );
-    let mut files = Files::new();
-    let mut others = vec![String::new(); 3];
-    for number in 0..servers {
-        let name = format!("{}{number}", random.pick(&NAMES));
-        let place = random.below(6) as usize;
-        let file = others.get_mut(place).unwrap_or(&mut main);
-        section(random, file, &name);
-        // Now and then a second piece of it, in another file.
-        if random.one_in(8) {
-            let file = &mut others[random.below(3) as usize];
-            file.push_str(&format!("[{name}]\n"));
-            write_options(random, file, of_servers, 3);
+    for (option, values, times) in [
+        (
+            "configuration_files_directory",
+            &[
+                "DIR/d",
+                "DIR/d",
+                "DIR/d/",
+                "~/d",
+                "d",
+                "'DIR/d'",
+                "DIR/nosuch",
+                "DIR/barman.conf",
+                "",
+                "None",
+            ][..],
+            2,
+        ),
+        (
+            "barman_lock_directory",
+            &["DIR/locks", "locks", "~/locks", "", "None"],
+            3,
+        ),
+        ("log_level", &["INFO", "debug", "10", "WARNING", "x", "", "0"], 5),
+        ("lock_directory_cleanup", &["true", "OFF", "0", "'no'"], 5),
+        ("config_changes_queue", &["DIR/queue", "q", "~/q", "None", ""], 5),
+        ("description", &["ignored", ""], 8),
+        ("conninfo", &["host=ignored", "x"], 8),
+    ] {
+        if random.one_in(times) {
+            head.push(format!("{option} = {}", random.pick(values)));
         }
-        if random.one_in(10) {
-            let model = random.pick(&["model0", "model1", "nosuch", "", " model0\n"]);
-            files.push((format!("home/{name}/.active-model.auto"), model.into()));
-        }
     }
-    for number in 0..2 {
-        main.push_str(&format!(
-            "[model{number}]\nmodel = {}\ncluster = {}\n",
-            random.pick(&["true", "on", "T"]),
-            random.pick(&CLUSTERS)
-        ));
-        write_options(
-            random,
-            &mut main,
-            |spec| spec.scope.model && spec.name != "cluster" && spec.name != "disabled",
-            6,
-        );
+    // Written twice, the last one holds.
+    if random.one_in(8) {
+        head.insert(0, "barman_home = DIR/elsewhere".to_owned());
     }
-    if random.one_in(4) {
-        others[1].push_str("[DEFAULT]\nparallel_jobs = 3\nowner = somebody\n");
-    }
-    files.push(("barman.conf".to_owned(), main.into_bytes()));
-    for (name, text) in ["d/a.conf", "d/B.conf", "home/.barman.auto.conf"]
-        .iter()
-        .zip(others)
-    {
-        files.push(((*name).to_owned(), text.into_bytes()));
-    }
-    files.push(("d/.hidden.conf".to_owned(), b"[broken".to_vec()));
-    files
+    head
 }
 
-const CLUSTERS: [&str; 3] = ["blue", "green", "Blue"];
+/// A file in one of the ways in which editors save it.
+fn saved(random: &mut Random, text: String) -> Vec<u8> {
+    let text = match random.below(24) {
+        0 => text.replace('\n', "\r\n"),
+        1 => text.replace('\n', "\r"),
+        2 => text.trim_end().to_owned(),
+        3 => format!("{text}  "),
+        _ => text,
+    };
+    text.into_bytes()
+}
 
 fn section(random: &mut Random, file: &mut String, name: &str) {
     file.push_str(random.pick(&["", "\n", "; a comment\n", "  # another\n\n"]));
@@ -202,8 +210,31 @@ fn section(random: &mut Random, file: &mut String, name: &str) {
         lines.push("description = from %(base)s %(BASE)s".to_owned());
         lines.push("base = here".to_owned());
     }
+    if random.one_in(20) {
+        lines.push(format!("model = {}", random.pick(&["false", "no", "OFF"])));
+    }
     write(random, file, &lines);
-    write_options(random, file, of_servers, 8);
+    let most = random.pick(&[3, 8, 8, 60]);
+    write_options(random, file, of_servers, most);
+}
+
+fn model(random: &mut Random, file: &mut String, number: u32) {
+    file.push_str(&format!("[model{number}]\n"));
+    let mut lines = vec![
+        format!("model = {}", random.pick(&["true", "on", "T", "'yes'"])),
+        format!("cluster = {}", random.pick(&CLUSTERS)),
+    ];
+    if random.one_in(10) {
+        lines[1] = random.pick(&["cluster = ", "cluster = None"]).to_owned();
+    }
+    write(random, file, &lines);
+    let most = random.pick(&[6, 6, 40]);
+    let allowed: fn(&OptionSpec) -> bool =
+        |spec| spec.scope.model && spec.name != "cluster" && spec.name != "disabled";
+    // What a model may not set.
+    let any: fn(&OptionSpec) -> bool = |spec| spec.name != "cluster" && spec.name != "disabled";
+    let wanted = if random.one_in(6) { any } else { allowed };
+    write_options(random, file, wanted, most);
 }
 
 fn of_servers(spec: &OptionSpec) -> bool {
@@ -224,16 +255,38 @@ fn write_options(random: &mut Random, file: &mut String, wanted: fn(&OptionSpec)
         }
     }
     if random.one_in(6) {
-        lines.push(format!(
-            "{} = x",
-            random.pick(&["paralel_jobs", "archive_command", "kéy", "a b", "barman_home"])
-        ));
+        let unknown = random.pick(&[
+            "paralel_jobs",
+            "archive_command",
+            "kéy",
+            "a b",
+            "barman_home",
+            "[x]y",
+            "ÀÉ",
+            "x\ty",
+            "-",
+            "'conninfo'",
+            "keepalive_internval",
+            "xlogdb_directory ",
+        ]);
+        let value = if unknown.starts_with("xlogdb") {
+            path(random)
+        } else {
+            "x".to_owned()
+        };
+        lines.push(format!("{unknown} = {value}"));
     }
     write(random, file, &lines);
 }
 
 /// Writes lines `option = value`, each in one of the ways in which it can be written.
 fn write(random: &mut Random, file: &mut String, lines: &[String]) {
+    // Options may be indented, where nothing stands before them that they would continue.
+    let margin = if file.trim_end().ends_with(']') && random.one_in(4) {
+        random.pick(&["  ", "\t", "\u{a0}"])
+    } else {
+        ""
+    };
     for line in lines {
         let (option, value) = line.split_once(" = ").unwrap();
         let option = if random.one_in(8) {
@@ -242,123 +295,59 @@ fn write(random: &mut Random, file: &mut String, lines: &[String]) {
             option.to_owned()
         };
         let between = random.pick(&[" = ", "=", " : ", ":", "\t=  "]);
-        file.push_str(&format!("{option}{between}{value}"));
+        // Without these nothing works.
+        let first = [
+            "barman_",
+            "log_",
+            "lock_directory_cleanup",
+            "model",
+            "configuration_",
+        ];
+        let needed = first.iter().any(|name| option.to_lowercase().starts_with(name));
+        let value = if random.one_in(30) && !needed {
+            continued(random, value, margin)
+        } else {
+            value.to_owned()
+        };
+        file.push_str(&format!("{margin}{option}{between}{value}"));
         file.push_str(random.pick(&[
             "\n",
             "\n",
             "\n",
             " \n",
+            "\t \n",
             "\n\n",
             "\n# comment\n",
             "\n    ; comment\n",
+            "\n\n \n",
             "\r\n",
         ]));
     }
 }
 
-/// A value for an option; none for those that are tried elsewhere.
-fn value(random: &mut Random, spec: &OptionSpec) -> Option<String> {
-    let values: &[&str] = match spec.name {
-        // Barman crashes on nothing; it refuses a negative one as we do.
-        "minimum_redundancy" => &["0", "1", "3", "x", "-1", "1.5"],
-        "retention_policy" => &POLICIES,
-        "retention_policy_mode" => &["auto", "AUTO", "manual", "", "None"],
-        "wal_retention_policy" => &["main", "MAIN", "simple-wal", "x", "", "None"],
-        "backup_options" => &[
-            "concurrent_backup",
-            "exclusive_backup",
-            "concurrent_backup, external_configuration",
-            "CONCURRENT_backup,",
-            "exclusive_backup,concurrent_backup",
-            "x",
-            "",
-        ],
-        "recovery_options" => &[
-            "get-wal",
-            "GET-wal,,delta-restore",
-            "delta-restore",
-            "x",
-            "",
-            "get-wal x",
-        ],
-        "conninfo"
-        | "streaming_conninfo"
-        | "wal_conninfo"
-        | "wal_streaming_conninfo"
-        | "primary_conninfo" => &CONNINFOS,
-        "ssh_command" => &["true", "true x@y", "", "None", "/bin/true -p 22"],
-        "primary_ssh_command" => &["true", "", "true b@h"],
-        // Its providers' modules are no part of a plain installation (differences.md, "snapshot providers").
-        "snapshot_provider" => &["foo", ""],
-        // differences.md, "backup_compression*".
-        "backup_compression_level" | "backup_compression_workers" | "backup_compression_location" => {
-            return None;
+/// A value that goes on in the next lines.
+fn continued(random: &mut Random, value: &str, margin: &str) -> String {
+    let more = random.pick(&[
+        "more",
+        "[x]",
+        "a = b",
+        "'q'",
+        "x : y",
+        "more\n{margin}   and more",
+        "more\n\n{margin}  and more",
+    ]);
+    let between = random.pick(&[
+        "\n{margin}  ",
+        "\n{margin}\t",
+        "\n# comment\n{margin} ",
+        "\n\n{margin}    ",
+    ]);
+    let more = format!("{between}{more}").replace("{margin}", margin);
+    match value.split_once(' ') {
+        Some((first, rest)) if random.one_in(2) => {
+            format!("{first}{}{rest}", between.replace("{margin}", margin))
         }
-        "backup_compression_format" => &["tar", "TAR", "zip", ""],
-        "aws_snapshot_lock_mode" => &["governance", "compliance", "x"],
-        "aws_encryption" => &["AES256", "aws:kms", "aes256", ""],
-        _ => return Some(of_kind(random, spec)),
-    };
-    Some(random.pick(values).to_owned())
-}
-
-fn of_kind(random: &mut Random, spec: &OptionSpec) -> String {
-    if let Some(keywords) = spec.kind.strip_prefix("one of ") {
-        let mut values: Vec<&str> = keywords.split(", ").collect();
-        let upper = keywords.split(", ").next().unwrap_or_default().to_uppercase();
-        values.extend(["x", "", "None", upper.as_str()]);
-        return random.pick(&values).to_owned();
+        _ if random.one_in(4) => more,
+        _ => format!("{value}{more}"),
     }
-    let values: &[&str] = match spec.kind {
-        "boolean" => &BOOLEANS,
-        "integer" | "integer, not negative" => &INTEGERS,
-        "interval" => &INTERVALS,
-        "size" => &SIZES,
-        "low, medium, high or an integer" => &LEVELS,
-        "list of NAME:LIMIT separated by blanks" => &LIMITS,
-        "comma-separated list" => &LISTS,
-        "name of a replication slot" => &SLOTS,
-        "path or URL" if random.one_in(3) => &URLS,
-        "path" | "absolute path" | "path or URL" => {
-            let number = if random.one_in(100) {
-                0
-            } else {
-                random.below(100_000)
-            };
-            return format!("{}{number}", random.pick(&PATHS));
-        }
-        "text" => &TEXTS,
-        other => panic!("a new kind of option: {other}"),
-    };
-    random.pick(values).to_owned()
-}
-
-/// A configuration with one mistake that concerns all of it.
-pub fn broken(random: &mut Random) -> Files {
-    let mut files = configuration(random, 3);
-    let index = files.iter().position(|(name, _)| name == "barman.conf").unwrap();
-    let index = if random.one_in(4) { index + 1 } else { index };
-    let text = String::from_utf8(files[index].1.clone()).unwrap();
-    let mut lines: Vec<&str> = text.lines().collect();
-    let place = random.below(lines.len() as u32 + 1) as usize;
-    match random.below(12) {
-        0 => lines.insert(place, "lonely"),
-        1 => lines.insert(0, "early = 1"),
-        2 => lines.insert(place, "[unclosed"),
-        3 => lines.insert(place, "= nameless"),
-        4 => lines.push("[all]\nconninfo = host=/nonexistent"),
-        5 => lines.push("[nocluster]\nmodel = true"),
-        6 => lines.push("[doubtful]\nmodel = maybe"),
-        7 => lines.push("[reference]\ndescription = %(nosuch)s"),
-        8 => lines.push("[percent]\ndescription = 100% %%"),
-        9 => lines.retain(|line| !line.to_lowercase().contains("barman_home")),
-        10 => lines.insert(place, "[]"),
-        _ => lines.retain(|line| !line.starts_with("[barman]")),
-    }
-    let mut content = lines.join("\n").into_bytes();
-    if random.one_in(12) {
-        content.push(0xFF);
-    }
-    files[index].1 = content;
-    files
 }

@@ -12,6 +12,7 @@
     unreachable_pub
 )]
 
+mod broken;
 mod case;
 mod converted;
 mod generator;
@@ -23,3 +24,6 @@ mod random;
 mod random_numbers;
 mod samples;
 mod templates;
+mod values;
+#[path = "../suite/support/warm_barman.rs"]
+mod warm_barman;

@@ -475,7 +475,7 @@ fn what_stops_barman_stops_barkeep_in_the_same_words() {
         let theirs = case.barman(&barman).expect_err(name);
         let error = case.barkeep().expect_err(name);
         let mut ours = String::new();
-        if let ConfigError::MissingRequired { errors } = &error {
+        if let ConfigError::MissingRequired { errors, .. } = &error {
             for line in errors {
                 ours.push_str(&format!("ERROR: {line}\n"));
             }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use crate::case::differences;
+use crate::warm_barman::{Request, WarmBarman};
 
 /// A directory with the files of a configuration.
 pub struct Home {
@@ -44,25 +47,49 @@ impl Home {
                         .into_owned()
                         .into_bytes()
                 }
-                Err(_) => content.clone(),
+                Err(_) => replaced(content, b"DIR", directory.as_os_str().as_bytes()),
             };
             fs::write(path, content).unwrap();
         }
         Home { directory }
     }
 
-    pub fn run(&self, program: &Path, words: &[&str]) -> Run {
+    /// The environment of both programs, and all of it.
+    fn environment(&self) -> [(&str, &str); 4] {
+        [
+            ("HOME", self.directory.to_str().unwrap()),
+            ("LC_ALL", "C.UTF-8"),
+            ("TZ", "UTC"),
+            ("PATH", "/usr/lib/postgresql/15/bin:/usr/bin:/bin"),
+        ]
+    }
+
+    pub fn barman(&self, barman: &WarmBarman, words: &[&str]) -> Run {
+        let [stdout, stderr] = ["stdout", "stderr"].map(|name| self.directory.join(name));
+        let code = barman.run(&Request {
+            words: &[&["-c", "barman.conf"], words].concat(),
+            directory: &self.directory,
+            environment: &self.environment(),
+            stdout: &stdout,
+            stderr: &stderr,
+        });
+        let text = |file: &Path| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
+        Run {
+            stdout: text(&stdout),
+            stderr: text(&stderr),
+            code,
+        }
+    }
+
+    pub fn barkeep(&self, words: &[&str]) -> Run {
         let output = Command::new("timeout")
             .arg("60")
-            .arg(program)
+            .arg(barkeep())
             .args(["-c", "barman.conf"])
             .args(words)
             .current_dir(&self.directory)
             .env_clear()
-            .env("HOME", &self.directory)
-            .env("LC_ALL", "C.UTF-8")
-            .env("TZ", "UTC")
-            .env("PATH", "/usr/lib/postgresql/15/bin:/usr/bin:/bin")
+            .envs(self.environment())
             .output()
             .unwrap();
         Run {
@@ -73,10 +100,8 @@ impl Home {
     }
 
     /// What differs between the two programs; nothing means that nobody would notice which one it was.
-    pub fn compare(&self, barman: &Path, words: &[&str]) -> Vec<String> {
-        let theirs = self.run(barman, words);
-        let ours = self.run(barkeep(), words);
-        compare(words, &theirs, &ours)
+    pub fn compare(&self, barman: &WarmBarman, words: &[&str]) -> Vec<String> {
+        compare(words, &self.barman(barman, words), &self.barkeep(words))
     }
 }
 
@@ -86,6 +111,19 @@ impl Drop for Home {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// Every occurrence of some bytes replaced.
+fn replaced(content: &[u8], sought: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut rest = content;
+    let mut result = Vec::new();
+    while let Some(place) = rest.windows(sought.len()).position(|window| window == sought) {
+        result.extend(&rest[..place]);
+        result.extend(new);
+        rest = &rest[place + sought.len()..];
+    }
+    result.extend(rest);
+    result
 }
 
 /// The program under test.
@@ -164,9 +202,15 @@ fn counted(text: &str) -> BTreeMap<String, usize> {
 /// Without what two runs never have in common, and what `differences.md` says of the place after a warning, of passwords,
 /// and of the ends of lines after them.
 fn normalised(text: &str) -> String {
-    let place = Regex::new(r"(?m) \([^()\n]*\.conf:\d+\)$").unwrap();
-    let set = Regex::new(r"Options\(\{([^}]*)\}\)").unwrap();
-    let password = Regex::new(r"password=[^\s\x22]+\n?").unwrap();
+    static PATTERNS: OnceLock<[Regex; 3]> = OnceLock::new();
+    let [place, set, password] = PATTERNS.get_or_init(|| {
+        [
+            r"(?m) \([^()\n]*\.conf:\d+\)$",
+            r"Options\(\{([^}]*)\}\)",
+            r"password=[^\s\x22]+\n?",
+        ]
+        .map(|pattern| Regex::new(pattern).unwrap())
+    });
     let text = place.replace_all(text, "");
     let text = password.replace_all(&text, "password=X");
     let text = set.replace_all(&text, |found: &regex::Captures<'_>| {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::case::barman;
 use crate::programs::Home;
+use crate::warm_barman::WarmBarman;
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/configuration/samples");
 
@@ -50,7 +51,13 @@ fn both_programs_say_the_same_of_every_sample() {
     let failures: Vec<String> = std::thread::scope(|scope| {
         let running: Vec<_> = names
             .chunks(names.len().div_ceil(2))
-            .map(|names| scope.spawn(|| names.iter().flat_map(|name| compared(name, &barman)).collect()))
+            .map(|names| {
+                let barman = &barman;
+                scope.spawn(move || {
+                    let barman = WarmBarman::start(barman);
+                    names.iter().flat_map(|name| compared(name, &barman)).collect()
+                })
+            })
             .collect();
         running
             .into_iter()
@@ -60,10 +67,10 @@ fn both_programs_say_the_same_of_every_sample() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-fn compared(name: &str, barman: &Path) -> Vec<String> {
+fn compared(name: &str, barman: &WarmBarman) -> Vec<String> {
     let home = Home::new(&files(name));
     let mut failures = Vec::new();
-    let listed = home.run(barman, COMMANDS[0]);
+    let listed = home.barman(barman, COMMANDS[0]);
     if listed.stdout.is_empty() && !listed.stderr.contains("Conflicting path") {
         failures.push(format!("{name}: Barman lists no server: {}", listed.stderr));
     }

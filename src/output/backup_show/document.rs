@@ -74,7 +74,7 @@ fn copied_members(object: &mut Object, report: &BackupReport, copied: &CopyRepor
         object.put("backup_name", name.as_str());
     }
     object.put("backup_type", info.backup_type().as_str());
-    if let Some(bytes) = info.cluster_size {
+    if let Some(bytes) = info.cluster_size.filter(|bytes| *bytes > 0) {
         object.bytes("cluster_size", bytes);
     }
     object.put("postgresql_version", json!(info.version));
@@ -123,7 +123,7 @@ fn base_backup(report: &BackupReport, copied: &CopyReport) -> Value {
         object.bytes("resources_saved", bytes);
         object.put("resources_saved_percentage", percent(share));
     }
-    let ratio = required.compression_ratio(info.xlog_segment_size);
+    let ratio = copied.wal.required_compression_ratio(info.xlog_segment_size);
     if ratio > 0.0 {
         object.put("wal_compression_ratio", percent(ratio));
     }

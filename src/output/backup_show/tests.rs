@@ -54,6 +54,7 @@ fn id(text: &str) -> Option<BackupId> {
 
 fn full_report() -> BackupReport {
     let mut wal = WalFigures::default();
+    wal.has_first = true;
     wal.required = WalSum { count: 1, size: 4000 };
     wal.until_next = WalSum {
         count: 2,

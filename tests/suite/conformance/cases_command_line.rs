@@ -42,9 +42,6 @@ pub fn cases() -> Vec<Case> {
         }),
         case("config::server_named_all", "list-servers")
             .console()
-            .differs("reserved server name", |outcome| {
-                outcome.stderr = outcome.stderr.split_inclusive('\n').filter(|l| !l.starts_with("WARNING")).collect();
-            })
             .prepare(|site| {
             append(site, "[all]\ndescription = no\n");
         }),

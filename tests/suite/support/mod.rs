@@ -22,3 +22,4 @@ pub mod stopping;
 pub mod system_calls;
 pub mod tool;
 pub mod tree;
+pub mod warm_barman;

@@ -1,17 +1,23 @@
 //! Random numbers that can be had again.
 
+use std::time::{Duration, Instant};
+
+/// The seeds of a property test, for as long as there is time; at least the first of them.
+///
+/// `BARKEEP_TEST_SECONDS` gives it more time than it has by itself, and `BARKEEP_TEST_SEED` another first seed.
+pub fn seeds(seconds: f64) -> impl Iterator<Item = u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let time = number("BARKEEP_TEST_SECONDS").map_or(Duration::from_secs_f64(seconds), Duration::from_secs);
+    let first = number("BARKEEP_TEST_SEED").unwrap_or(1);
+    let start = Instant::now();
+    (first..).take_while(move |seed| *seed == first || start.elapsed() < time)
+}
+
 /// A small generator of numbers (xorshift): good enough, and the same everywhere.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    pub fn seeded() -> Random {
-        let seed = std::env::var("BARKEEP_TEST_SEED")
-            .ok()
-            .and_then(|text| text.parse().ok());
-        Random(seed.unwrap_or(0x9E37_79B9_7F4A_7C15))
-    }
-
     /// Other numbers for each seed.
     pub fn of(seed: u64) -> Random {
         // Small seeds have few bits: a multiplication spreads them.
