@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::durable::CATALOG_FILE_MODE;
-use crate::base::error::{PathContext, PathError, strerror};
+use crate::base::error::{PathContext, PathError, python_text};
 use crate::codec::encode::Encoder;
 use crate::codec::wal::copy;
 use crate::codec::{CodecError, Compression, Level, WalCodec};
@@ -44,7 +44,7 @@ pub enum GetWalError {
         server: String,
     },
     /// The output file cannot be created. Exit code 3.
-    #[error("Unable to open '{}' file: {}: '{}'", path.display(), python_text(source), path.display())]
+    #[error("Unable to open '{}' file: {}", path.display(), python_text(source, path))]
     Output {
         /// The output file.
         path: PathBuf,
@@ -246,14 +246,6 @@ fn check_name(name: &str) -> Result<(), GetWalError> {
     match WalKind::of(name) {
         Some(_) => Ok(()),
         None => Err(GetWalError::InvalidName(name.to_owned())),
-    }
-}
-
-/// An error of the operating system as Python writes it, which is part of Barman's line.
-fn python_text(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => format!("[Errno {code}] {}", strerror(error)),
-        None => error.to_string(),
     }
 }
 

@@ -44,8 +44,23 @@ impl PathError {
 /// The operating system's words for an error without Rust's `(os error 2)` suffix, as Barman prints them.
 #[must_use]
 pub fn strerror(error: &io::Error) -> String {
-    match error.raw_os_error() {
+    match error.raw_os_error().or_else(|| of_a_walk(error)) {
         Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+/// `walkdir` wraps the error, with a path that our own message names already.
+fn of_a_walk(error: &io::Error) -> Option<i32> {
+    let walk = error.get_ref()?.downcast_ref::<walkdir::Error>()?;
+    walk.io_error()?.raw_os_error()
+}
+
+/// An error of the operating system about a file as Python writes it, where that is part of a line of Barman's.
+#[must_use]
+pub fn python_text(error: &io::Error, path: &Path) -> String {
+    match error.raw_os_error() {
+        Some(code) => format!("[Errno {code}] {}: '{}'", strerror(error), path.display()),
         None => error.to_string(),
     }
 }
@@ -62,5 +77,31 @@ pub trait PathContext<T> {
 impl<T> PathContext<T> for io::Result<T> {
     fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T, PathError> {
         self.map_err(|source| PathError::new(action, path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn one_path_and_the_words_of_the_operating_system() {
+        let path = "/nonexistent/here";
+        let walk = walkdir::WalkDir::new(path)
+            .into_iter()
+            .next()
+            .unwrap()
+            .unwrap_err();
+        let error = PathError::new("read directory", path, walk.into());
+        assert_eq!(
+            error.to_string(),
+            "cannot read directory \"/nonexistent/here\": No such file or directory"
+        );
+        assert_eq!(
+            python_text(&std::fs::read(path).unwrap_err(), Path::new(path)),
+            "[Errno 2] No such file or directory: '/nonexistent/here'"
+        );
     }
 }

@@ -203,7 +203,7 @@ impl Session {
     }
 
     /// Tells what there is to say about a server, once it is used.
-    fn announce(&self, server: &ServerConfig) {
+    pub(super) fn announce(&self, server: &ServerConfig) {
         server.announce(&self.output);
         let policy = server.retention_policy.as_deref().unwrap_or_default();
         if !policy.is_empty() && policy.parse::<RetentionPolicy>().is_err() {

@@ -17,7 +17,7 @@ impl Diagnose {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
         let config = session.config()?;
         for server in config.servers.values() {
-            server.announce(&session.output);
+            session.announce(server);
         }
         let document = status::diagnose(config, self.show_config_source)?;
         let text = json::indented(&document).map_err(|error| Failure::exception(error.to_string()))?;

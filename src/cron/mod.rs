@@ -54,7 +54,8 @@ enum CronError {
     Child(#[from] crate::base::process::SpawnError),
 }
 
-/// Does the maintenance of `servers`, in their order. What goes wrong with one is reported and keeps none of the others.
+/// Does the maintenance of `servers`, in their order, after naming those that it leaves out. What goes wrong with one is reported and
+/// keeps none of the others.
 ///
 /// # Errors
 /// The run was asked to stop.
@@ -63,7 +64,10 @@ pub fn run(
     servers: &[&ServerConfig],
     reporter: &dyn Reporter,
 ) -> Result<(), Interrupted> {
-    for server in servers {
+    let left_out = servers.iter().copied().filter_map(skipped);
+    left_out.for_each(|line| reporter.info(&line));
+    let due = servers.iter().filter(|server| skipped(server).is_none());
+    for server in due {
         interrupt::check()?;
         if let Err(error) = maintain(context, server, reporter) {
             log::error!(target: "barman.server", "cron on server '{}' failed: {error}", server.name);
@@ -78,16 +82,18 @@ pub fn run(
     Ok(())
 }
 
+/// The line about a server that is left out.
+fn skipped(server: &ServerConfig) -> Option<String> {
+    let name = &server.name;
+    match (server.active, server.disabled) {
+        (false, _) => Some(format!("Skipping inactive server '{name}'")),
+        (true, true) => Some(format!("Skipping temporarily disabled server '{name}'")),
+        (true, false) => None,
+    }
+}
+
 fn maintain(context: Context<'_>, server: &ServerConfig, reporter: &dyn Reporter) -> Result<(), CronError> {
     let name = &server.name;
-    if !server.active {
-        reporter.info(&format!("Skipping inactive server '{name}'"));
-        return Ok(());
-    }
-    if server.disabled {
-        reporter.info(&format!("Skipping temporarily disabled server '{name}'"));
-        return Ok(());
-    }
     let catalog = Catalog::of(server)?;
     let _lock = match catalog.locks().cron() {
         Ok(lock) => lock,

@@ -249,11 +249,12 @@ pub fn edit<'a>(
             edits.missing.push(name.to_owned());
         }
     }
-    if let (true, Some(_)) = (modern, lines)
-        && !names.contains(&edits.recovery_file)
-    {
+    // A file of another name is there afterwards, even where recovery needs no line.
+    let special = modern && !names.contains(&edits.recovery_file);
+    if special {
         names.push(edits.recovery_file.clone());
     }
+    let appended = lines.or(special.then_some(&[])).filter(|_| modern);
     let mut editor = Editor {
         backup,
         seen: BTreeSet::new(),
@@ -261,8 +262,7 @@ pub fn edit<'a>(
         superseded: superseded(lines.unwrap_or_default()),
     };
     for name in names {
-        let appended =
-            lines.filter(|lines| modern && !lines.is_empty() && name == editor.edits.recovery_file);
+        let appended = appended.filter(|_| name == editor.edits.recovery_file);
         editor.file(Path::new(&name), appended, DEEPEST_INCLUDE)?;
     }
     let mut edits = editor.edits;
@@ -307,7 +307,8 @@ struct Editor<'a> {
 }
 
 impl Editor<'_> {
-    /// Edits one file and those it includes; a file that does not exist is created when lines are to be appended.
+    /// Edits one file and those it includes; a file that does not exist is created when lines are to be appended,
+    /// even none (a standby needs none).
     fn file(&mut self, path: &Path, appended: Option<&[String]>, depth: usize) -> Result<(), PathError> {
         if !self.seen.insert(path.to_path_buf()) {
             return Ok(());
@@ -320,7 +321,7 @@ impl Editor<'_> {
         };
         let name = path.display().to_string();
         let mut review = settings::review(&name, &original.content);
-        if let Some(lines) = appended {
+        if let Some(lines) = appended.filter(|lines| !lines.is_empty()) {
             review.content.extend_from_slice(&block(lines));
         }
         let is_top = depth == DEEPEST_INCLUDE;

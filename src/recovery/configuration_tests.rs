@@ -232,6 +232,10 @@ fn another_file_is_created_and_an_old_server_gets_recovery_conf() {
     assert_eq!(written(&edits, "foo.conf"), "a = 'b'\n");
     assert_eq!(written(&edits, "foo.conf.origin"), "");
     assert_eq!(written(&edits, "standby.signal"), "");
+    for lines in [None, Some([].as_slice())] {
+        let edits = edit(&backup.0, 120_000, "foo.conf", lines, true).unwrap();
+        assert_eq!(written(&edits, "foo.conf"), "");
+    }
     let edits = edit(&backup.0, 110_000, "foo.conf", Some(&lines), true).unwrap();
     assert_eq!(written(&edits, "recovery.conf"), "a = 'b'\n");
     assert_eq!(edits.recovery_file, "recovery.conf");

@@ -89,16 +89,15 @@ pub struct SnapshotArguments {
 }
 
 impl SnapshotArguments {
-    /// The options that only make sense for a snapshot backup, as far as given. (Regions and zones are ignored elsewhere.)
+    /// The options that only make sense for a snapshot backup, as far as given. (Regions and zones are ignored elsewhere, the
+    /// deprecated one too.)
     #[must_use]
     pub fn given(&self) -> Vec<&'static str> {
-        [
-            ("--snapshot-recovery-instance", &self.recovery_instance),
-            ("--snapshot-recovery-zone", &self.recovery_zone),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.as_ref().map(|_| name))
-        .collect()
+        let instance = self.recovery_instance.as_ref();
+        instance
+            .map(|_| "--snapshot-recovery-instance")
+            .into_iter()
+            .collect()
     }
 }
 

@@ -199,7 +199,8 @@ fn check_packed(
     }
     match source.encrypted.first() {
         Some(id) if config.encryption_passphrase_command.is_none() => Err(RestoreError::Argument(format!(
-            "Cannot restore from backup '{id}' of server '{}': it is encrypted, and encryption_passphrase_command is not set",
+            "Encrypted backup '{id}' was found for server '{}', but 'encryption_passphrase_command' is not configured \
+             correctly. Please fix it before attempting a restore.",
             config.name
         ))),
         _ => Ok(()),

@@ -1,8 +1,9 @@
 //! Why a synchronisation fails.
 
+use std::io;
 use std::path::PathBuf;
 
-use crate::base::error::PathError;
+use crate::base::error::{PathError, python_text};
 use crate::base::interrupt::Interrupted;
 use crate::base::lock::LockError;
 use crate::catalog::{BackupId, CatalogError, DeletionError};
@@ -44,14 +45,17 @@ pub enum SyncError {
     #[error("the answer of the primary node to 'sync-info' cannot be used: {0}")]
     Answer(String),
     /// The primary node was never asked.
-    #[error("Cannot open primary.info file for server {server}: {reason}: '{}'", path.display())]
+    #[error(
+        "Cannot open primary.info file for server {server}: {}",
+        python_text(source, path)
+    )]
     NeverAsked {
         /// The server.
         server: String,
-        /// Why the file cannot be read.
-        reason: String,
         /// The file.
         path: PathBuf,
+        /// Why it cannot be read.
+        source: io::Error,
     },
     /// Neither node has the backup.
     #[error("Backup {id} is absent on {server} server")]

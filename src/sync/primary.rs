@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::base::durable;
-use crate::base::error::{PathError, strerror};
+use crate::base::error::PathError;
 use crate::base::report::Reporter;
 use crate::base::shell;
 use crate::catalog::{BackupId, Catalog, Layout};
@@ -153,13 +153,8 @@ pub fn last_told(layout: &Layout) -> Result<Told, SyncError> {
         Ok(text) => Told::parse(&text),
         Err(error) => Err(SyncError::NeverAsked {
             server: layout.server.clone(),
-            // As Python shows it.
-            reason: format!(
-                "[Errno {}] {}",
-                error.raw_os_error().unwrap_or_default(),
-                strerror(&error)
-            ),
             path,
+            source: error,
         }),
     }
 }

@@ -1,17 +1,19 @@
 //! `export-backup`: a full backup, with the WAL that makes it consistent, as one file.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::error::ExportError;
 use super::name::{self, DIGITS};
 use super::write::{Packing, Tarball};
-use super::{BACKUP_INFO, DATA, IDENTITY, OWN, PACKINGS, PRODUCER, RECORDS, SIDECAR, WALS, XLOGDB};
+use super::{
+    BACKUP_INFO, DATA, IDENTITY, OWN, PACKINGS, PRODUCER, RECORDS, SIDECAR, WALS, XLOGDB,
+    log_missing_identity,
+};
 use crate::base::calendar;
 use crate::base::durable;
-use crate::base::error::PathError;
+use crate::base::error::PathContext;
+use crate::base::json;
 use crate::base::lock::LockError;
 use crate::catalog::{BackupInfo, BackupStatus, Catalog, CatalogError, WalEntry};
 use crate::codec::Compression;
@@ -125,20 +127,20 @@ pub fn export(export: &Export<'_>) -> Result<PathBuf, ExportError> {
         },
         other => ExportError::Lock(other),
     })?;
-    let identity_path = catalog.layout().identity_path();
-    let identity = match fs::read(&identity_path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(ExportError::NoIdentity(server.to_owned()));
-        }
-        Err(error) => return Err(PathError::new("read", identity_path, error).into()),
-    };
+    let identity = catalog.identity()?.ok_or_else(|| {
+        log_missing_identity(server);
+        ExportError::NoIdentity(server.to_owned())
+    })?;
+    // As Barman writes it, whoever wrote the file.
+    let identity = json::indented(&identity)
+        .map_err(std::io::Error::other)
+        .at("read", catalog.layout().identity_path())?;
     let wal = required_wal(catalog, export.info)?;
     let directory = Path::new(export.directory);
     let time = calendar::now().to_utc().format("%Y%m%dT%H%M%S").to_string();
     let stem = name::stem(server, id, &time);
     let temporary = directory.join(format!("{stem}.tmp"));
-    let sum = write(export, &temporary, packing, &identity, &wal).inspect_err(|_| {
+    let sum = write(export, &temporary, packing, identity.as_bytes(), &wal).inspect_err(|_| {
         if let Err(error) = durable::remove(&temporary) {
             log::warn!(target: "barman.backup", "{error}");
         }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::adopt::{self, Adoption};
 use super::error::{ContentError, ImportError};
+use super::log_missing_identity;
 use super::name::{DIGITS, TarballName};
 use super::unpack::{self, Unpacked};
 use super::write::hex;
@@ -73,9 +74,10 @@ impl Import<'_> {
 pub fn import(import: &Import<'_>, reporter: &dyn Reporter) -> Result<BackupId, ImportError> {
     let (catalog, path) = (import.catalog, Path::new(import.tarball));
     let server = catalog.server();
-    let identity = catalog
-        .identity()?
-        .ok_or_else(|| ImportError::NoIdentity(server.to_owned()))?;
+    let identity = catalog.identity()?.ok_or_else(|| {
+        log_missing_identity(server);
+        ImportError::NoIdentity(server.to_owned())
+    })?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let named = TarballName::parse(&name, server).ok_or_else(|| ImportError::Name {
         name: name.clone().into_owned(),
@@ -94,6 +96,7 @@ pub fn import(import: &Import<'_>, reporter: &dyn Reporter) -> Result<BackupId, 
     };
     let _server_lock = catalog.locks().backup().map_err(busy)?;
     let _backup_lock = catalog.locks().backup_id(&named.id).map_err(busy)?;
+    catalog.create_directories()?;
     let unfinished = match catalog.load(&named.id)? {
         Some(info) if adopt::is_unfinished(&info) => true,
         Some(_) => return Err(exists(&named.id, server)),
@@ -102,7 +105,6 @@ pub fn import(import: &Import<'_>, reporter: &dyn Reporter) -> Result<BackupId, 
         }
         None => false,
     };
-    catalog.create_directories()?;
     remove_stale(catalog)?;
     if unfinished {
         adopt::clear(catalog, &named.id)?;

@@ -31,6 +31,11 @@ const SIDECAR: &str = "sidecar.json";
 /// What barkeep knows of its files, below [`OWN`].
 const RECORDS: &str = "files.zst";
 
+/// What monitoring finds in Barman's log where a server has no identity.
+fn log_missing_identity(server: &str) {
+    log::error!(target: "barman.server", "Cannot read system Id file for server \"{server}\"");
+}
+
 /// How a tarball may be compressed, with the levels and the ending of the name.
 const PACKINGS: [(Compression, std::ops::RangeInclusive<u32>, &str); 3] = [
     (Compression::Gzip, 1..=9, ".gz"),

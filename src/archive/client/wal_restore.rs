@@ -18,7 +18,7 @@ use super::private_directory::PrivateDirectory;
 use super::recovering::{self, Recovery};
 use super::remote::{Remote, word};
 use super::spool::Spool;
-use crate::base::error::strerror;
+use crate::base::error::python_text;
 use crate::postgres::wal_name::WalKind;
 
 /// The exit code of ssh failures and of files that `--parallel` finds missing.
@@ -90,7 +90,7 @@ impl WalRestore {
             console.error(format_args!(
                 "Cannot open '{}' (WAL_DEST) for writing: {}",
                 self.wal_dest.display(),
-                strerror(&error)
+                python_text(&error, &self.wal_dest)
             ));
             return self.not_ending(BAD_DESTINATION, console);
         }

@@ -40,6 +40,10 @@ fn all(full: bool) -> (Vec<Case>, Vec<LiveCase>) {
             selected = matching(patterns);
             continue;
         }
+        if let Some(patterns) = line.strip_prefix("full on ") {
+            selected = if full { matching(patterns) } else { Vec::new() };
+            continue;
+        }
         let with_ids = |state: &'static State| -> Vec<(&'static State, Option<&'static str>)> {
             if line.contains("{id}") {
                 state.ids.iter().map(|id| (state, Some(id.as_str()))).collect()
@@ -121,7 +125,7 @@ fn build(line: &str, state: &State, id: Option<&str>) -> Case {
         .replace("{id}", &id.map(resolved).unwrap_or_default().replace(' ', "~"));
     let mut program = "barman";
     if words.starts_with("barman-wal-") {
-        let (name, rest) = words.split_once(' ').unwrap();
+        let (name, rest) = words.split_once(' ').unwrap_or((&words, ""));
         program = if name == "barman-wal-archive" {
             "barman-wal-archive"
         } else {
