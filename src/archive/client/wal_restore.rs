@@ -18,7 +18,7 @@ use super::private_directory::PrivateDirectory;
 use super::recovering::{self, Recovery};
 use super::remote::{Remote, word};
 use super::spool::Spool;
-use crate::base::error::python_text;
+use crate::base::error::{python_text, strerror};
 use crate::postgres::wal_name::WalKind;
 
 /// The exit code of ssh failures and of files that `--parallel` finds missing.
