@@ -104,19 +104,26 @@ pub(super) fn stop_archived(session: &mut Session) -> Result<Ended, PgError> {
         return stop(session, true);
     }
     let ended = stop(session, false)?;
-    let position = ended.lsn.to_string();
+    await_archiver(session, ended.lsn)?;
+    Ok(ended)
+}
+
+/// Waits until the segment in which a position lies has been archived.
+fn await_archiver(session: &mut Session, position: Lsn) -> Result<(), PgError> {
+    let position = position.to_string();
     let mut pause = FIRST_PAUSE;
     let mut warning = Some(Instant::now() + PATIENCE);
     loop {
         // Names of segments are as long as each other: text in the order of its bytes is their order.
         let rows = session.query(
             "SELECT pg_catalog.current_setting('archive_mode') = 'off' OR coalesce(last_archived_wal COLLATE \"C\" \
-             >= pg_catalog.pg_walfile_name($1::pg_catalog.pg_lsn) COLLATE \"C\", false) AS over \
-             FROM pg_catalog.pg_stat_archiver",
+             >= pg_catalog.pg_walfile_name($1::pg_catalog.pg_lsn) COLLATE \"C\", false) AS over, \
+             last_archived_wal LIKE '%.backup' AS unclear FROM pg_catalog.pg_stat_archiver",
             &[&position],
         )?;
-        if rows.get(0, "over") == Some("t") {
-            return Ok(ended);
+        let unclear = rows.get(0, "unclear") == Some("t");
+        if rows.get(0, "over") == Some("t") || (unclear && !is_ready(session, &position)?) {
+            return Ok(());
         }
         interrupt::check()?;
         if warning.take_if(|due| *due <= Instant::now()).is_some() {
@@ -127,6 +134,24 @@ pub(super) fn stop_archived(session: &mut Session) -> Result<Ended, PgError> {
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether the segment in which a position lies waits to be archived. The history file of a backup has the name of its first
+/// segment, and is often archived after the last one: then the archiver's last file, the lower name, says nothing, and on an
+/// idle server no other follows. A role that may not look is told that nothing waits: the archive here tells later.
+fn is_ready(session: &mut Session, position: &str) -> Result<bool, PgError> {
+    let answer = session.value(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_ls_archive_statusdir() \
+         WHERE name = pg_catalog.pg_walfile_name($1::pg_catalog.pg_lsn) || '.ready')",
+        &[position],
+    );
+    match answer {
+        Err(PgError::Refused { message, .. }) => {
+            log::debug!("the server refused: {message}");
+            Ok(false)
+        }
+        answer => Ok(answer?.as_deref() == Some("t")),
     }
 }
 
@@ -143,4 +168,58 @@ pub(super) fn create_restore_point(session: &mut Session, name: &str) -> Result<
 fn field<T>(text: Option<&str>, what: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, PgError> {
     text.and_then(read)
         .ok_or_else(|| PgError::Unexpected(format!("{:?} instead of {what}", text.unwrap_or("NULL"))))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::postgres::scratch_cluster::ScratchCluster;
+
+    /// The name of the newest archived file.
+    fn await_last(session: &mut Session, wanted: impl Fn(&str) -> bool) -> String {
+        loop {
+            let last = session.value("SELECT last_archived_wal FROM pg_stat_archiver", &[]);
+            if let Some(last) = last.unwrap().filter(|last| wanted(last)) {
+                return last;
+            }
+        }
+    }
+
+    #[test]
+    fn a_history_file_that_is_archived_last_does_not_hide_the_end() {
+        let Some(cluster) =
+            ScratchCluster::start("archive_mode = on\narchive_command = 'true'\nwal_level = replica")
+        else {
+            return;
+        };
+        let mut session = Session::connect(&cluster.conninfo()).unwrap();
+        start(&mut session, "test", true).unwrap();
+        // The backup ends in another segment than it begins in.
+        session.query("SELECT pg_switch_wal()", &[]).unwrap();
+        let ended = stop_archived(&mut session).unwrap();
+        // The order that the archiver takes when it is quick: the end first, then the history file.
+        let status = cluster.data().join("pg_wal/archive_status");
+        let names = || {
+            fs::read_dir(&status)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        };
+        let done = loop {
+            if let Some(name) = names().find(|name| name.ends_with(".backup.done")) {
+                break name;
+            }
+        };
+        let ready = done.replace(".done", ".ready");
+        await_last(&mut session, |last| !last.is_empty());
+        fs::rename(status.join(&done), status.join(&ready)).unwrap();
+        session.query("SELECT pg_reload_conf()", &[]).unwrap();
+        await_last(&mut session, |last| last.ends_with(".backup"));
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || sender.send(await_archiver(&mut session, ended.lsn)).unwrap());
+        receiver.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+    }
 }
