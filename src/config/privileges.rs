@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::unistd::{self, Uid, User};
 
+use crate::base::python_text::string_repr;
+
 /// Why the program cannot run as the configured user. The texts are Barman's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrivilegeError {
@@ -19,7 +21,7 @@ pub enum PrivilegeError {
         user: String,
     },
     /// The configured user does not exist.
-    #[error("ERROR: the configured user '{user}' does not exists")]
+    #[error("ERROR: the configured user {} does not exists", string_repr(user))]
     UnknownUser {
         /// The configured user.
         user: String,

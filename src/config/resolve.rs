@@ -46,6 +46,8 @@ pub(super) fn main_config(section: Option<&Section>) -> (MainConfig, Vec<String>
             continue;
         };
         if entry.meant().is_empty() {
+            // The default then; the place is shown all the same.
+            main.sources.insert(spec.name, entry.source.clone());
             continue;
         }
         match main.assign(spec.name, entry.meant()) {
