@@ -279,6 +279,7 @@ complete -c barkeep -n "__fish_barkeep_using_subcommand get-wal" -s t -l test -d
 complete -c barkeep -n "__fish_barkeep_using_subcommand get-wal" -l series -d 'Send the WAL files whose names are read from standard input, for barman-wal-restore'
 complete -c barkeep -n "__fish_barkeep_using_subcommand get-wal" -s h -l help -d 'Print help'
 complete -c barkeep -n "__fish_barkeep_using_subcommand put-wal" -s t -l test -d 'Only test that WAL files of the server can be taken'
+complete -c barkeep -n "__fish_barkeep_using_subcommand put-wal" -l xxh128 -d 'The list of checksums will be XXH128SUMS (barman-wal-archive says so to a barkeep)'
 complete -c barkeep -n "__fish_barkeep_using_subcommand put-wal" -s h -l help -d 'Print help'
 complete -c barkeep -n "__fish_barkeep_using_subcommand archive-wal" -s h -l help -d 'Print help'
 complete -c barkeep -n "__fish_barkeep_using_subcommand receive-wal" -l stop -d 'Stop the process that receives WAL of the server'

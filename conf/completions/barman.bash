@@ -712,7 +712,7 @@ _barman() {
             return 0
             ;;
         barman__subcmd__put__subcmd__wal)
-            opts="-t -h --test --help"
+            opts="-t -h --test --xxh128 --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
