@@ -67,7 +67,7 @@ const RULES: &[(&str, &str)] = &[
 /// Applies the rules.
 pub fn text(input: &str) -> String {
     static COMPILED: LazyLock<Replacements> = LazyLock::new(|| Replacements::new(RULES));
-    order_of_names(&order_of_warnings(&COMPILED.applied_to(input)))
+    order_of_options(&order_of_names(&order_of_warnings(&COMPILED.applied_to(input))))
 }
 
 /// What monitoring looks for in a log: level, logger and text of the lines that a command printed, of failed checks and of
@@ -128,6 +128,26 @@ const INNER_STEPS: &str = concat!(
     // The list of tablespaces at the end of pg_basebackup.
     r"|^barman\.command INFO:(\s*| \t\d+, .*)$",
 );
+
+/// The members of a set of options are shown by Barman in an order that changes from run to run: in `show-servers`, and in
+/// `diagnose`.
+fn order_of_options(text: &str) -> String {
+    static SETS: LazyLock<[Regex; 2]> = LazyLock::new(|| {
+        [
+            r"(Options\(\{)([^}]*)",
+            r#"("(?:backup|recovery)_options": ")([a-z_,-]*)"#,
+        ]
+        .map(|pattern| Regex::new(pattern).unwrap())
+    });
+    SETS.iter().fold(text.to_owned(), |text, set| {
+        set.replace_all(&text, |found: &regex::Captures<'_>| {
+            let mut members: Vec<&str> = found[2].split(',').map(str::trim).collect();
+            members.sort_unstable();
+            format!("{}{}", &found[1], members.join(","))
+        })
+        .into_owned()
+    })
+}
 
 /// Barman names the backups of one name in the order of the directory.
 fn order_of_names(text: &str) -> String {
