@@ -298,7 +298,7 @@ bzip2\t''
 xz\t''"
 complete -c barman -n "__fish_barman_using_subcommand export-backup" -l compression-level -d 'The level of compression: 1 to 9 for gzip and bzip2, 0 to 9 for xz' -r
 complete -c barman -n "__fish_barman_using_subcommand export-backup" -s h -l help -d 'Print help'
-complete -c barman -n "__fish_barman_using_subcommand import-backup" -s h -l help -d 'Print help'
+complete -c barman -n "__fish_barman_using_subcommand import-backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c barman -n "__fish_barman_using_subcommand generate-manifest" -s h -l help -d 'Print help'
 complete -c barman -n "__fish_barman_using_subcommand keep" -l target -d 'Keep the backup with the WAL files it needs by itself (standalone), or with all later ones (full)' -r -f -a "full\t''
 standalone\t''"

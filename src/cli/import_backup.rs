@@ -10,6 +10,9 @@ use crate::catalog::Catalog;
 use crate::tarball::{self, Import, ImportError};
 
 /// Add a backup from a tar file that export-backup wrote
+///
+/// The directory of the server must have identity.json, which its first backup writes. Where the server
+/// is lost, it can be taken from the tar file: tar -xOf TARBALL identity.json > DIRECTORY/identity.json
 #[derive(Debug, clap::Args)]
 pub(super) struct ImportBackup {
     #[command(flatten)]
