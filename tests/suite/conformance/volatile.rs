@@ -42,6 +42,9 @@ pub fn volatile(text: &str) -> String {
         ),
         (r"main(_wals)?=\d+B", "main$1=NB"),
         (r"BARMAN_(TIMESTAMP|SIZE)=[\d.]+", "BARMAN_$1=N"),
+        // What a WAL receiver has told PostgreSQL by now: it does so every few seconds.
+        (r#"(Sync stage +: |"sync_stage": )[^\n,]+"#, "${1}STAGE"),
+        (r"(diff: )-SIZE", "${1}SIZE"),
         // A WAL receiver that was ended is another process the next time.
         (r"\b\d+ receive-wal\b", "PID receive-wal"),
         (r"receive-wal\(\d+\)", "receive-wal(PID)"),
