@@ -5,15 +5,14 @@
 //! the speed of SHA-256. With SHA-256 a third of what a backlog costs on both hosts is computing checksums.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::base::error::{PathContext, PathError};
-
-const BUFFER: usize = 256 * 1024;
+use crate::codec::wal::copy;
 
 /// How the checksums of a delivery are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,15 +61,8 @@ impl Sums {
     pub(super) fn of_file(self, path: &Path) -> Result<String, PathError> {
         let mut file = File::open(path).at("open", path)?;
         let mut sum = self.begin();
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(sum.finish()),
-                Ok(count) => sum.update(buffer.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(PathError::new("read", path, error)),
-            }
-        }
+        copy(&mut file, &mut sum).at("read", path)?;
+        Ok(sum.finish())
     }
 }
 
@@ -97,6 +89,17 @@ impl Sum {
             Sum::Md5(sum) => hexadecimal(&sum.finalize()),
             Sum::Xxh128(sum) => xxh128(sum.digest128()),
         }
+    }
+}
+
+impl Write for Sum {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

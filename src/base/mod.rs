@@ -14,7 +14,7 @@ pub mod lock;
 pub mod output_lines;
 pub mod parallel;
 pub mod process;
-pub mod python_text;
+pub mod python_repr;
 pub mod report;
 pub mod shell;
 pub mod size;

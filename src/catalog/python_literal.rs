@@ -7,7 +7,7 @@ mod json;
 mod read;
 mod write;
 
-pub use crate::base::python_text::string_repr;
+pub use crate::base::python_repr::string_repr;
 pub use read::{InvalidLiteral, parse};
 pub use write::repr;
 

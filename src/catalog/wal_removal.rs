@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::durable;
-use crate::base::error::{PathError, strerror};
+use crate::base::error::{PathError, python_text, strerror};
 use crate::base::float::float_repr;
 use crate::base::report::Reporter;
 use crate::hooks::{HookError, HookEvent, HookRunner, HookSubject, WalVariables};
@@ -123,15 +123,13 @@ impl Catalog {
     /// Tells that a file was not removed, as Python words it, and returns the reason. The entry stays, so that a later removal
     /// tries again, unless the file was gone already.
     fn ignored(&self, path: &Path, error: &std::io::Error, reporter: &dyn Reporter) -> String {
-        let reason = strerror(error);
         reporter.warning(&format!(
-            "Ignoring deletion of WAL file {} for server {}: [Errno {}] {reason}: '{}'",
+            "Ignoring deletion of WAL file {} for server {}: {}",
             path.file_name().unwrap_or_default().display(),
             self.server(),
-            error.raw_os_error().unwrap_or_default(),
-            path.display()
+            python_text(error, path)
         ));
-        reason
+        strerror(error)
     }
 
     fn remove_empty(&self, directories: &BTreeSet<PathBuf>) {

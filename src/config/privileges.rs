@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::unistd::{self, Uid, User};
 
-use crate::base::python_text::string_repr;
+use crate::base::python_repr::string_repr;
 
 /// Why the program cannot run as the configured user. The texts are Barman's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

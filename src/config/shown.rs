@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::base::duration;
-use crate::base::python_text::string_repr;
+use crate::base::python_repr::string_repr;
 
 /// A value ready to be displayed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,13 +12,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use crate::archive::place::Places;
-use crate::archive::sums::hexadecimal;
+use crate::archive::sums::Sums;
 use crate::base::durable;
 use crate::base::error::{PathContext, PathError};
 use crate::codec::WalCodec;
+use crate::codec::wal::copy;
 use crate::postgres::wal_header::{HEADER_SIZE, SegmentHeader};
 
 /// How many digits of the checksum are in the name of the file.
@@ -100,26 +99,12 @@ impl Content {
     fn read(stream: &mut dyn Read) -> io::Result<Content> {
         let mut head = Vec::new();
         stream.take(HEADER_SIZE as u64).read_to_end(&mut head)?;
-        let mut hash = Sha256::new();
-        hash.update(&head);
-        crate::codec::wal::copy(stream, &mut Into(&mut hash))?;
+        let mut sum = Sums::Sha256.begin();
+        sum.update(&head);
+        copy(stream, &mut sum)?;
         Ok(Content {
-            checksum: hexadecimal(&hash.finalize()),
+            checksum: sum.finish(),
             cluster: SegmentHeader::parse(&head).map(|header| header.system_identifier),
         })
-    }
-}
-
-/// Writing into a hash.
-struct Into<'a>(&'a mut Sha256);
-
-impl io::Write for Into<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Writing Python literals.
 
 use crate::base::float::float_repr;
-use crate::base::python_text::put_string;
+use crate::base::python_repr::put_string;
 
 use super::Literal;
 
